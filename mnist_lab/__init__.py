@@ -1,0 +1,39 @@
+"""mnist_lab: the small workshop behind the notebooks.
+
+Names load on first use, so that what needs no TensorFlow (the data, the record, the figures) starts without it.
+`from mnist_lab import keras` is Keras itself, with TensorFlow's start-up lines kept off the screen.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "LabError": "errors",
+    "Digits": "data",
+    "Split": "data",
+    "load_digits": "data",
+    "keras": "train",
+    "Study": "study",
+    "Results": "results",
+    "run": "study",
+    "plot_curves": "plots",
+    "plot_digits": "plots",
+    "plot_gallery": "plots",
+    "plot_history": "plots",
+    "plot_seeds": "plots",
+    "save": "plots",
+    "show": "plots",
+    "spread": "results",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'mnist_lab' has no attribute {name!r}")
+    value = getattr(import_module(f"mnist_lab.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,231 @@
+"""Figures. Each function returns a matplotlib Figure; only `save` touches the disk."""
+
+import io
+import logging
+import os
+from collections.abc import Sequence
+from functools import wraps
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+from IPython.display import Image
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+from mnist_lab.errors import LabError
+from mnist_lab.record import find_folder
+from mnist_lab.results import TITLES, Results
+
+# said to be building a font cache, once, on a new machine: nothing for a reader's screen
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
+STYLE = {
+    "figure.dpi": 110,
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+}
+MARKERS = "osD^vP*X<>hp"
+
+
+def _styled(draw):
+    """Draw in this module's style, whatever the reader's own settings are, so that the bytes are the same."""
+
+    @wraps(draw)
+    def wrapper(*args, **kwargs):
+        with matplotlib.style.context(["default", STYLE]):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+@_styled
+def plot_curves(results: Results, label: str | None = None, clean: bool = False) -> Figure:
+    """Draw validation accuracy (percent) and loss by epoch, and every seed at the last epoch.
+
+    On the left the mean over seeds, one line a value, with a band of one standard deviation. On the right each seed
+    is a dot, the mean a bar. A study of one value has every seed as a thin line instead. `label` names what varies;
+    `clean=True` adds the training images in inference mode, dashed.
+    """
+    label = label or results.vary
+    several = len(results.runs) > 1
+    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    axes = figure.subplots(2, 2 if several else 1, squeeze=False, width_ratios=[3, 2] if several else None)
+    for row, metric in zip(axes, ("accuracy", "loss"), strict=True):
+        _draw_curves(row[0], results, f"val_{metric}", dashed=False)
+        if clean:
+            _draw_curves(row[0], results, f"clean_{metric}", dashed=True)
+            row[0].set_ylabel(TITLES[f"val_{metric}"].removeprefix("validation "))
+        if several:
+            _draw_seeds(row[1], results, f"val_{metric}")
+            row[1].set_xlabel(label)
+            row[1].set_ylim(row[0].get_ylim()) if not clean else None
+            row[1].set_title("last epoch, every seed", fontsize=11)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    title = label if several else None
+    figure.legend(handles, names, title=title, loc="outside right upper")
+    return figure
+
+
+def _draw_curves(axes, results: Results, metric: str, dashed: bool) -> None:
+    curves = {value: _scaled(metric, values) for value, values in results.curves(metric).items()}
+    for value, seeds, color, marker in _looks(curves):
+        epochs = np.arange(1, seeds.shape[1] + 1)
+        mean, name = seeds.mean(axis=0), f"{value}"
+        if len(curves) == 1:
+            name = "mean of the seeds"
+            axes.plot(epochs, seeds.T, color=color, alpha=0.25, linewidth=0.7, linestyle="--" if dashed else "-")
+        elif len(seeds) > 1:
+            spread = seeds.std(axis=0, ddof=1)
+            axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.12, linewidth=0)
+        axes.plot(
+            epochs,
+            mean,
+            color=color,
+            marker=marker,
+            markersize=6,
+            markevery=max(1, len(epochs) // 12),
+            linestyle="--" if dashed else "-",
+            markerfacecolor="white" if dashed else color,
+            label=f"{name}, clean training" if dashed else name,
+        )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(TITLES.get(metric, metric))
+    _scale(axes, metric, curves)
+
+
+def _draw_seeds(axes, results: Results, metric: str) -> None:
+    """Every seed at the last epoch as a dot, side by side where they would overlap, and the mean as a bar."""
+    last = {value: _scaled(metric, values)[:, -1] for value, values in results.curves(metric).items()}
+    for place, (_, seeds, color, marker) in enumerate(_looks(last)):
+        aside = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
+        axes.plot(place + aside, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
+        axes.hlines(seeds.mean(), place - 0.36, place + 0.36, color="black", linewidth=1.5, zorder=3)
+    axes.set_xticks(range(len(last)), [str(value) for value in last])
+    axes.set_ylabel(TITLES.get(metric, metric))
+    _scale(axes, metric, last)
+
+
+@_styled
+def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figure:
+    """Draw `metric` at the last epoch, each seed a dot and their mean a bar, side by side for each value."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    _draw_seeds(axes, results, metric)
+    axes.set_xlabel(label or results.vary)
+    return figure
+
+
+def _looks(by_value: dict):
+    """Each value with what is drawn for it, a colour from dark to light, and a marker: told apart in grey, too."""
+    colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(by_value)))
+    for number, (value, drawn) in enumerate(by_value.items()):
+        yield value, drawn, colors[number], MARKERS[number % len(MARKERS)]
+
+
+def _scaled(metric: str, values: np.ndarray) -> np.ndarray:
+    return 100 * values if metric.endswith("accuracy") else values
+
+
+def _scale(axes, metric: str, drawn: dict) -> None:
+    """Stretch an axis towards 100 % where some value learns next to nothing, and a loss that spans decades."""
+    low = min(np.nanmin(values) for values in drawn.values())
+    high = max(np.nanmax(values) for values in drawn.values())
+    if metric.endswith("accuracy") and low < 80:
+        axes.set_yscale("function", functions=(lambda a: -np.log10(101 - a), lambda s: 101 - 10**-s))
+        axes.set_ylim(max(0, low - 5), 100)
+        axes.yaxis.set_major_locator(FixedLocator([10, 50, 70, 80, 90, 95, 97, 98, 99, 100]))
+        axes.yaxis.set_minor_locator(NullLocator())
+    elif metric.endswith("loss") and low > 0 and high / low > 8:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(FixedLocator([0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+@_styled
+def plot_history(history: dict[str, list[float]]) -> Figure:
+    """Draw one live run of Keras's `fit`, its `history`: accuracy (percent) and loss by epoch."""
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        for name, marker, color in ((metric, "o", "0.55"), (f"val_{metric}", "s", "black")):
+            values = _scaled(metric, np.array(history[name]))
+            axes.plot(
+                np.arange(1, len(values) + 1), values, marker=marker, color=color, label=TITLES[name].split(" (")[0]
+            )
+        axes.set(xlabel="epoch", ylabel="accuracy (%)" if metric == "accuracy" else "loss")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend()
+    return figure
+
+
+@_styled
+def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
+    """Draw images side by side, `(n, 784)` or `(n, 28, 28, 1)`, each under its title. Dark ink on white."""
+    columns = min(columns, len(x))
+    rows = -(-len(x) // columns)
+    figure = Figure(figsize=(1.0 * columns, (1.25 if titles is not None else 1.0) * rows), layout="constrained")
+    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if number < len(x):
+            axes.imshow(x[number].reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+            if titles is not None:
+                axes.set_title(str(titles[number]), fontsize=10)
+    return figure
+
+
+@_styled
+def plot_gallery(
+    x: np.ndarray, y: np.ndarray, probabilities: np.ndarray, seed: int, most: int = 20, columns: int = 5
+) -> Figure:
+    """Draw up to `most` of the digits that a model gets wrong, picked at random by `seed`.
+
+    `x` holds the images, `y` their one-hot labels, `probabilities` the model's answers `(n, 10)`. Each digit shows
+    its true and its predicted label, and the probability that the model gave to each.
+    Raises LabError where the three do not have the same length, and where nothing is wrong.
+    """
+    if not len(x) == len(y) == len(probabilities):
+        raise LabError(f"plot_gallery: {len(x)} images, {len(y)} labels and {len(probabilities)} answers; need as many")
+    true, predicted = y.argmax(axis=1), probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(true != predicted)
+    if not len(wrong):
+        raise LabError(f"plot_gallery: the model gets all {len(x)} digits right, so there is nothing to show")
+    shown = np.sort(np.random.default_rng(seed).choice(wrong, size=min(most, len(wrong)), replace=False))
+    columns = min(columns, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(2.0 * columns, 2.1 * rows + 0.5), layout="constrained")
+    figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability given in brackets)")
+    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if number < len(shown):
+            i = shown[number]
+            axes.imshow(x[i].reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+            told = [
+                f"{kind} {d} ({probabilities[i, d]:.0%})" for kind, d in (("is", true[i]), ("read as", predicted[i]))
+            ]
+            axes.set_title("\n".join(told), fontsize=10)
+    return figure
+
+
+def show(figure: Figure) -> Image:
+    """Show a figure in a notebook; the same bytes each time."""
+    content = io.BytesIO()
+    with matplotlib.style.context(["default", STYLE]):
+        figure.savefig(content, format="png", metadata={"Software": None})
+    return Image(content.getvalue())
+
+
+def save(figure: Figure, name: str) -> Image:
+    """Write `img/<name>.png` and show it."""
+    if os.path.basename(name) != name or not name:
+        raise LabError(f"save: the name is {name!r}, but must be a plain file name without its ending")
+    image = show(figure)
+    folder = find_folder()
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.png").write_bytes(image.data)
+    return image

@@ -1,0 +1,113 @@
+"""The record: one CSV a study, a row a run and epoch; and the key that recognises a run.
+
+A file is always replaced as a whole, so that a kill at any moment leaves the old one or the new one, never a torn one.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from mnist_lab.data import Digits
+from mnist_lab.errors import LabError
+
+TEXT = ["key", "value"]
+WHOLE = ["seed", "epoch"]
+SCORES = ["loss", "accuracy", "val_loss", "val_accuracy", "clean_loss", "clean_accuracy", "test_loss", "test_accuracy"]
+COLUMNS = [*TEXT, *WHOLE, *SCORES, "seconds"]
+MACHINE = "machine"  # versions and CPU, on the last row of a run: where it stands, the run is whole
+
+
+def find_folder() -> Path:
+    """The `img` folder of the project that the current folder is in; else one to be made here."""
+    here = Path.cwd()
+    found = next((parent / "img" for parent in (here, *here.parents) if (parent / "img").is_dir()), here / "img")
+    return Path(os.path.relpath(found))
+
+
+def digest_data(digits: Digits) -> str:
+    """A hash of all three splits: their shapes, kinds and bytes."""
+    digest = hashlib.sha256()
+    for split in (digits.train, digits.val, digits.test):
+        for array in (split.x, split.y):
+            digest.update(f"{array.shape}{array.dtype.str}".encode())
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def make_key(**decides) -> str:
+    """The key of a run: a hash of all that decides its outcome, in plain data."""
+    text = json.dumps(decides, sort_keys=True, allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_record(path: Path) -> pd.DataFrame:
+    """Read a record as written; an empty one where there is no file.
+
+    Raises LabError naming file and line where a row cannot be understood.
+    """
+    if not path.exists():
+        return pd.DataFrame(columns=[*COLUMNS, MACHINE])
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors, and name the line
+        raise LabError(f"{path}: cannot be read as a record ({str(error).strip()})") from None
+    missing = [column for column in [*COLUMNS, MACHINE] if column not in rows]
+    if missing:
+        raise LabError(f"{path}, line 1: no column {', '.join(missing)}; a record has {', '.join(COLUMNS)}, {MACHINE}")
+    _refuse(path, rows, rows.isna().any(axis=1), "the line ends too early")
+    _refuse(path, rows, ~rows["key"].str.fullmatch("[0-9a-f]{16}"), "key is not 16 hexadecimal digits")
+    for column in rows.columns.difference([*TEXT, MACHINE]):
+        kind = "a whole number" if column in WHOLE else "a number"
+        empty = rows[column] == ""
+        pattern = r"\d+" if column in WHOLE else r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)"
+        allowed = rows[column].str.fullmatch(pattern) | (empty & (column not in WHOLE))
+        _refuse(path, rows, ~allowed, f"{column} is not {kind}", column)
+        rows[column] = rows[column].astype(int) if column in WHOLE else rows[column].replace("", "nan").astype(float)
+    rows = rows.drop_duplicates()
+    twice = rows.duplicated(["key", "epoch"])
+    _refuse(path, rows, twice, "this epoch of this run stands there twice, with other numbers")
+    return rows
+
+
+def _refuse(path: Path, rows: pd.DataFrame, wrong: pd.Series, why: str, column: str | None = None) -> None:
+    if wrong.any():
+        line = wrong.idxmax()
+        found = f": {rows.loc[line, column]!r}" if column else ""
+        raise LabError(f"{path}, line {line + 2}: {why}{found}; mend the line, or delete the run to train it again")
+
+
+def find_run(rows: pd.DataFrame, key: str, epochs: int) -> pd.DataFrame | None:
+    """The rows of the run with this key in order of epochs, or None where it is not there whole."""
+    run = rows[rows["key"] == key].sort_values("epoch")
+    whole = list(run["epoch"]) == list(range(1, epochs + 1)) and run[MACHINE].iloc[-1] != ""
+    return run if whole else None
+
+
+def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None = None) -> None:
+    """Add whole runs to a record. `keep` lists the keys the record is to hold, in order; others are dropped.
+
+    Safe against kills and against other writers: the file is read, merged and replaced under a lock.
+    """
+    path.parent.mkdir(exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        old = read_record(path)
+        runs = list(runs)
+        new_keys = {run["key"].iloc[0] for run in runs}
+        rows = pd.concat([old[~old["key"].isin(new_keys)], *runs], ignore_index=True)
+        if keep is not None:
+            place = {key: number for number, key in enumerate(keep)}
+            rows = rows[rows["key"].isin(place)]
+            rows = rows.sort_values(["key", "epoch"], key=lambda c: c.map(place) if c.name == "key" else c)
+        extra = rows.columns.difference([*COLUMNS, MACHINE], sort=False)
+        new = path.with_name(f".{path.name}.new")
+        with new.open("w", encoding="utf-8", newline="") as file:
+            rows[[*COLUMNS, *extra, MACHINE]].to_csv(file, index=False, lineterminator="\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)

@@ -1,0 +1,73 @@
+"""What came out of a study: arrays to draw and judge, and a rounded table to read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mnist_lab.errors import LabError
+from mnist_lab.record import COLUMNS, MACHINE
+
+TITLES = {
+    "accuracy": "training accuracy as it runs (%)",
+    "loss": "training loss as it runs",
+    "val_accuracy": "validation accuracy (%)",
+    "val_loss": "validation loss",
+    "clean_accuracy": "clean training accuracy (%)",
+    "clean_loss": "clean training loss",
+    "test_accuracy": "test accuracy (%)",
+    "test_loss": "test loss",
+    "seconds": "seconds an epoch",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The runs of one study. `runs` maps each value of the setting `vary` to one table of epochs for every seed."""
+
+    name: str
+    vary: str
+    runs: dict[object, list[pd.DataFrame]]
+
+    def curves(self, metric: str) -> dict[object, np.ndarray]:
+        """Map each value to an array `(seeds, epochs)` of `metric`, a column of the record. Accuracies are fractions.
+
+        Raises LabError for a metric that was not recorded.
+        """
+        for runs in self.runs.values():
+            for run in runs:
+                if metric not in run or (run[metric].isna().all() and metric not in COLUMNS):
+                    known = [name for name in run.columns if name not in ("key", "value", "seed", "epoch", MACHINE)]
+                    raise LabError(f"{self.name}: no {metric!r} was recorded, but {', '.join(known)}")
+        return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
+
+    def final(self, metric: str = "val_accuracy") -> dict[object, float]:
+        """Map each value to the mean of `metric` over seeds, at the last epoch."""
+        return {value: float(curves[:, -1].mean()) for value, curves in self.curves(metric).items()}
+
+    def best(self) -> object:
+        """The value with the highest mean validation accuracy at the last epoch; of two that tie, the earlier."""
+        final = self.final()
+        return max(final, key=final.__getitem__)
+
+    def table(self, *metrics: str) -> pd.DataFrame:
+        """Mean and standard deviation over seeds at the last epoch, rounded, a row a value, a column a metric."""
+        rows = {str(value): {"seeds": str(len(runs))} for value, runs in self.runs.items()}
+        for metric in metrics or ("val_accuracy", "val_loss", "clean_accuracy", "clean_loss"):
+            for value, curves in self.curves(metric).items():
+                last = curves[:, -1] * (100 if metric.endswith("accuracy") else 1)
+                digits = 2 if metric.endswith("accuracy") else 4
+                rows[str(value)][TITLES.get(metric, metric)] = spread(last, digits)
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.vary)
+
+    def __repr__(self) -> str:
+        return self.table().to_string()
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+
+def spread(values: np.ndarray, digits: int = 2) -> str:
+    """The mean of `values` and their standard deviation, as text: "97.31 ± 0.12"."""
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"

@@ -1,0 +1,260 @@
+"""A study is one question put to many runs: `Study` says which, `run` finds them in the record or trains them."""
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from mnist_lab.data import Digits
+from mnist_lab.describe import describe_model
+from mnist_lab.errors import LabError
+from mnist_lab.record import COLUMNS, MACHINE, digest_data, find_folder, find_run, make_key, read_record, write_runs
+from mnist_lab.results import Results
+from mnist_lab.train import build_model, flatten, keras
+from mnist_lab.workers import CLEAN, Configuration, train_all
+
+FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
+TRAINING = 1  # raised when a change to train.py changes the bits it gives, so that no older run is taken for a new one
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One question: what does the setting `vary` do, over the values `over`, for every seed in `seeds`?
+
+    `build(**settings)` returns a compiled Keras model. `fixed | {vary: value}` are its settings, and those of the
+    training: `epochs`, `batch_size` and `train_size` (the first images only; None for all). `over` is a tuple of
+    values, or a dict from a label to several settings at once. With `timing=True` runs go one at a time and are never
+    taken from another study, so that their `seconds` can be compared.
+
+    Raises LabError, in one line, for a setting that nobody takes, one that is missing, one of the wrong kind, an
+    empty or repeated value, and an empty or repeated seed.
+    """
+
+    name: str
+    build: Callable
+    fixed: Mapping[str, object]
+    vary: str
+    over: Iterable | Mapping[object, Mapping[str, object]]
+    seeds: Iterable[int]
+    timing: bool = False
+    settings: dict[object, dict[str, object]] = field(init=False, repr=False)
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name.replace("_", "").isalnum() or not self.name.isascii():
+            raise LabError(f"a study's name is {self.name!r}, but allowed are letters, digits and _")
+        if not isinstance(self.fixed, Mapping):
+            raise self._error(f"fixed is a {type(self.fixed).__name__}, but must be a dict of settings")
+        if isinstance(self.over, (str, bytes)) or not isinstance(self.over, Iterable):
+            raise self._error(f"over is {self.over!r}, but must be a tuple of values or a dict of settings")
+        if isinstance(self.seeds, (str, bytes)) or not isinstance(self.seeds, Iterable):
+            raise self._error(f"seeds is {self.seeds!r}, but must be whole numbers, such as range(3)")
+        keep = object.__setattr__  # the usual way to fill in a frozen dataclass
+        keep(self, "over", self.over if isinstance(self.over, Mapping) else tuple(self.over))
+        keep(self, "seeds", tuple(self.seeds))
+        keep(self, "settings", self._all_settings())
+        if not self.over:
+            raise self._error(f"over is empty: give at least one value of {self.vary}")
+        if not self.seeds:
+            raise self._error("seeds is empty: give at least one")
+        for seed in self.seeds:
+            if not _is_whole(seed) or not 0 <= seed < 2**32:
+                raise self._error(f"seed is {seed!r}, but allowed is a whole number from 0 to 4,294,967,295")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise self._error(f"a seed stands twice in {self.seeds}")
+        takes = self._builder_parameters()
+        for settings in self.settings.values():
+            self._check_settings(settings, takes)
+
+    def _all_settings(self) -> dict:
+        every = {}
+        for label in self.over:
+            varied = self.over[label] if isinstance(self.over, Mapping) else {self.vary: label}
+            if not isinstance(varied, Mapping):
+                raise self._error(f"over[{label!r}] is {varied!r}, but must be a dict of settings")
+            try:
+                twice = label in every
+            except TypeError:
+                raise self._error(f"over holds {label!r}: give such values a label, over={{label: settings}}") from None
+            if twice:
+                raise self._error(f"{self.vary}={label!r} stands twice in over")
+            every[label] = {**self.fixed, **varied}
+        return every
+
+    def _builder_parameters(self) -> Mapping[str, inspect.Parameter]:
+        if not callable(self.build):
+            raise self._error(f"build is {self.build!r}, but must be a function that returns a compiled model")
+        parameters = inspect.signature(self.build).parameters
+        for parameter in parameters.values():
+            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                raise self._error(f"build takes {parameter}, so a setting could be ignored: name each of its settings")
+        return parameters
+
+    def _check_settings(self, settings: dict, takes: Mapping[str, inspect.Parameter]) -> None:
+        for name in settings:
+            if name not in takes and name not in FIT_SETTINGS:
+                raise self._error(f"nobody takes the setting {name!r}; known are {', '.join([*takes, *FIT_SETTINGS])}")
+        for name, parameter in takes.items():
+            if name not in settings and parameter.default is parameter.empty:
+                raise self._error(f"build needs the setting {name!r}")
+        for name in ("epochs", "batch_size", "train_size"):
+            value = settings.get(name, FIT_SETTINGS[name])
+            if not (_is_whole(value) and value > 0) and not (name == "train_size" and value is None):
+                raise self._error(f"{name} is {value!r}, but allowed is a whole number from 1")
+
+    def _error(self, message: str) -> LabError:
+        return LabError(f"study {self.name}: {message}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+
+
+def run(
+    study: Study,
+    digits: Digits,
+    *,
+    seeds: Iterable[int] | None = None,
+    train_size: int | None = None,
+    workers: int | None = None,
+) -> Results:
+    """Return the results of every run of a study: from the record where it stands there, else by training it.
+
+    `seeds` and `train_size` cut a study down for a quick look. `workers` processes train at once, one thread each (all
+    cores, unless given); the results do not depend on it. What is trained is kept, run by run, in
+    `img/<study>.local.csv`; under `mnist-lab run --record` in `img/<study>.csv`; under `mnist-lab run` and pytest
+    nothing is trained.
+
+    Raises LabError, in one line and before anything is trained, for what is wrong with the study, and where a run is
+    missing that may not be trained.
+    """
+    mode = os.environ.get("MNIST_LAB_MODE") or ("test" if "PYTEST_VERSION" in os.environ else "local")
+    workers = _count_workers(workers)
+    if seeds is not None or train_size is not None:
+        fixed = study.fixed if train_size is None else {**study.fixed, "train_size": train_size}
+        cut = {name: getattr(study, name) for name in ("name", "build", "vary", "over", "timing")}
+        study = Study(**cut, fixed=fixed, seeds=study.seeds if seeds is None else seeds)
+        mode = "local" if mode == "record" else mode  # a quick look is never the record
+    configurations = _configure(study, digits)
+    folder = find_folder()
+    record, local = folder / f"{study.name}.csv", folder / f"{study.name}.local.csv"
+    sources = [record] if mode in ("record", "test") else [record, local]
+    found = _find_runs(study, configurations, sources, folder)
+    missing = [(c, seed) for c in configurations for seed in study.seeds if c.key(seed=int(seed)) not in found]
+    if missing and mode in ("replay", "test"):
+        raise study._error(f"{_name_runs(missing)} missing from {record}; train with: mnist-lab run --record")
+    keep = [c.key(seed=int(seed)) for c in configurations for seed in study.seeds] if mode == "record" else None
+    target = record if mode == "record" else local
+    if mode == "record":
+        write_runs(target, found.values(), keep=keep)
+    for configuration, seed, history in train_all(study.name, missing, 1 if study.timing else workers):
+        rows = _tidy(configuration, seed, history)
+        write_runs(target, [rows], keep=keep)
+        found[configuration.key(seed=int(seed))] = rows
+    runs = {c.label: [found[c.key(seed=int(seed))] for seed in study.seeds] for c in configurations}
+    return Results(study.name, study.vary, runs)
+
+
+def _count_workers(workers: int | None) -> int:
+    told = workers if workers is not None else os.environ.get("MNIST_LAB_WORKERS") or joblib.cpu_count()
+    if not str(told).isdecimal() or int(told) < 1:
+        raise LabError(f"workers is {told!r}, but allowed is a whole number from 1")
+    return int(told)
+
+
+def _configure(study: Study, digits: Digits) -> list[Configuration]:
+    """Build the model of every value once: to see that it can be, to recognise its runs, and to guess their cost.
+
+    Raises LabError where a builder fails, and where two values give the same run.
+    """
+    configurations, described, digests = [], {}, {}
+    for label, settings in study.settings.items():
+        told = {**FIT_SETTINGS, **settings}
+        size = len(digits.train) if told["train_size"] is None else told["train_size"]
+        if size > len(digits.train):
+            raise study._error(f"train_size is {size}, but there are {len(digits.train)} training images")
+        if size not in digests:
+            part = Digits(digits.train[:size], digits.val, digits.test)
+            digests[size] = part, digest_data(part)
+        part, digest = digests[size]
+        keras.backend.clear_session()  # so that the names of metrics do not depend on what was built before
+        model = build_model(study.build, settings, part.train, f"study {study.name}, {label!r}")
+        decides = {
+            "model": describe_model(model),
+            "epochs": int(told["epochs"]),
+            "batch_size": int(told["batch_size"]),
+            "data": digest,
+            "training": TRAINING,
+            "timing": study.timing,
+        }
+        key = partial(make_key, **decides)
+        if key(seed=0) in described:
+            raise study._error(
+                f"{described[key(seed=0)]!r} and {label!r} give the same run: {study.vary} changes nothing there"
+            )
+        described[key(seed=0)] = label
+        seconds = _guess_seconds(model, told["epochs"], told["batch_size"], part)
+        configurations.append(
+            Configuration(label, study.build, settings, told["epochs"], told["batch_size"], part, digest, key, seconds)
+        )
+    return configurations
+
+
+def _guess_seconds(model, epochs: int, batch_size: int, digits: Digits) -> float:
+    """A rough guess at one run's seconds on one thread: 80 multiplications a nanosecond, and a little for each step."""
+    operations = 0
+    for layer in flatten(model):
+        if not layer._layers and getattr(layer, "kernel", None) is not None:
+            positions = math.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) > 2 else 1
+            operations += 2 * math.prod(layer.kernel.shape) * positions
+    images = 3 * len(digits.train) + len(digits.val) + min(len(digits.train), CLEAN)
+    return epochs * images * (operations / 80e9 + 50e-6 / batch_size)
+
+
+def _find_runs(study: Study, configurations: list, sources: list[Path], folder: Path) -> dict[str, pd.DataFrame]:
+    """The recorded runs by key: the study's own, then those that another study has under the same key."""
+    wanted = {c.key(seed=int(seed)): (c, seed) for c in configurations for seed in study.seeds}
+    ours = ".local.csv" if len(sources) > 1 else None
+    others = [p for p in sorted(folder.glob("*.csv")) if p not in sources and (ours or ".local." not in p.name)]
+    found: dict[str, pd.DataFrame] = {}
+    for path in [*sources, *others]:
+        if len(found) == len(wanted):
+            break
+        rows = read_record(path)
+        for key in set(rows["key"]) & set(wanted) - set(found):
+            configuration, seed = wanted[key]
+            run_rows = find_run(rows, key, configuration.epochs)
+            if run_rows is not None:
+                found[key] = run_rows.assign(value=str(configuration.label), seed=seed)
+    return found
+
+
+def _name_runs(missing: list) -> str:
+    """Say which runs, a value after the other: "3 runs (depth 7: seeds 0, 1; depth 10: seed 4)"."""
+    seeds: dict[object, list[int]] = {}
+    for configuration, seed in missing:
+        seeds.setdefault(configuration.label, []).append(seed)
+    told = [f"{label}: {'seeds' if len(s) > 1 else 'seed'} {_ranges(sorted(s))}" for label, s in seeds.items()]
+    return f"{len(missing)} {'runs' if len(missing) > 1 else 'run'} ({'; '.join(told)})"
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Sorted whole numbers, neighbours drawn together: "0-4, 7"."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def _tidy(configuration: Configuration, seed: int, history: dict) -> pd.DataFrame:
+    rows = pd.DataFrame(history)
+    rows.insert(0, "key", configuration.key(seed=int(seed)))
+    rows.insert(1, "value", str(configuration.label))
+    rows.insert(2, "seed", int(seed))
+    rows.insert(3, "epoch", range(1, configuration.epochs + 1))
+    return rows.reindex(columns=[*COLUMNS, *rows.columns.difference([*COLUMNS, MACHINE], sort=False), MACHINE])

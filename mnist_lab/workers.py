@@ -1,0 +1,169 @@
+"""Trains runs in worker processes, one thread each: so a run has the same bits whoever trains beside it."""
+
+import math
+import os
+import platform
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from itertools import zip_longest
+from pathlib import Path
+
+from joblib import Parallel, delayed
+from tqdm import tqdm as terminal_tqdm
+from tqdm.auto import tqdm
+
+from mnist_lab.data import Digits
+from mnist_lab.errors import LabError
+from mnist_lab.record import MACHINE
+from mnist_lab.train import Trainer, build_model, keras, one_line, prepare, to_tensors, use_one_thread
+
+CLEAN = 10_000  # training images that are looked at again in inference mode
+CACHED_TRAINERS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """One value of a study's setting, made ready to train: only the seed is missing."""
+
+    label: object
+    build: Callable
+    settings: dict
+    epochs: int
+    batch_size: int
+    digits: Digits
+    digest: str  # of the digits
+    key: Callable[..., str]
+    seconds: float  # that one run may take, a guess
+
+
+def train_all(name: str, missing: list, workers: int) -> Iterator[tuple[Configuration, int, dict]]:
+    """Train the missing pairs of a configuration and a seed; yield each with its history as it ends.
+
+    Says how many and about how long, then shows a bar with the time left. Raises LabError, before any run starts, for
+    a model that cannot be trained.
+    """
+    if not missing:
+        return
+    for c in dict.fromkeys(configuration for configuration, _ in missing):
+        where = f"study {name}, {c.label!r}"
+        prepare(build_model(c.build, c.settings, c.digits.train, where), c.digits.train, where)
+    runs = _share_compilers(missing, workers)
+    guess = [configuration.seconds + 1 for configuration, _ in runs]
+    in_terminal = "MNIST_LAB_MODE" in os.environ
+    print(
+        f"{name}: training {len(runs)} {'runs' if len(runs) > 1 else 'run'} on {workers} "
+        f"{'workers' if workers > 1 else 'worker'}, about {_round_time(sum(guess) / workers + 10)}",
+        file=sys.stderr if in_terminal else sys.stdout,
+        flush=True,
+    )
+    policy = keras.config.dtype_policy().name
+    tasks = (delayed(_train_one)(number, c, seed, policy) for number, (c, seed) in enumerate(runs))
+    # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
+    in_flight = 1 if workers == 1 else "2*n_jobs"
+    results = Parallel(max(workers, 2), batch_size=1, pre_dispatch=in_flight, return_as="generator_unordered")(tasks)
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+    make_bar = terminal_tqdm if in_terminal else tqdm
+    with make_bar(total=sum(guess), desc=name, bar_format=layout, postfix=f"0 of {len(runs)} runs", leave=False) as bar:
+        for done, (number, history) in enumerate(results, 1):
+            configuration, seed = runs[number]
+            if isinstance(history, str):
+                raise LabError(f"study {name}, {configuration.label!r}, seed {seed}: {history}")
+            yield configuration, seed, history
+            bar.set_postfix_str(f"{done} of {len(runs)} runs", refresh=False)
+            bar.update(guess[number])
+
+
+def _share_compilers(missing: list, workers: int) -> list:
+    """Order the runs so that each worker stays with the configurations it has compiled, the long ones first."""
+    by_configuration: dict[Configuration, list] = {}
+    for configuration, seed in missing:
+        by_configuration.setdefault(configuration, []).append((configuration, seed))
+    costly = sorted(by_configuration.values(), key=lambda runs: -runs[0][0].seconds)
+    ordered = []
+    for first in range(0, len(costly), workers):
+        rounds = zip_longest(*reversed(costly[first : first + workers]))
+        ordered += [run for turn in rounds for run in turn if run is not None]
+    return ordered
+
+
+def _round_time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 90 * 60 else f"{seconds / 3600:.1f} hours"
+
+
+# of this worker process: the data it trained on last, and the trainers it used last
+_digits: dict[str, Digits] = {}
+_trainers: OrderedDict[str, Trainer] = OrderedDict()
+
+
+def _train_one(number: int, configuration: Configuration, seed: int, policy: str) -> tuple[int, dict | str]:
+    """One run, in a worker process: the history with the test scores, or what went wrong in one line."""
+    try:
+        _leave_with_parent()
+        use_one_thread()
+        keras.config.set_dtype_policy(policy)
+        keras.backend.clear_session()  # as before the parent's build: the names of metrics count up otherwise
+        keras.utils.set_random_seed(int(seed))
+        digits = _cached_digits(configuration)
+        model = build_model(configuration.build, configuration.settings, digits.train, "")
+        trainer = _cached_trainer(configuration, model, digits)
+        evaluate = {"val": digits.val, "clean": digits.train[:CLEAN]}
+        history = trainer.fit(digits.train, epochs=configuration.epochs, seed=seed, evaluate=evaluate)
+        before_last = configuration.epochs - 1
+        for metric, score in trainer.evaluate(digits.test).items():
+            history[f"test_{metric}"] = [math.nan] * before_last + [score]
+        return number, history | {MACHINE: [""] * before_last + [_name_machine()]}
+    except Exception as error:
+        return number, one_line(error)
+
+
+@cache
+def _leave_with_parent() -> None:
+    """End this process soon after its parent is killed: it would train on for nobody otherwise."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _cached_digits(configuration: Configuration) -> Digits:
+    """The digits in TensorFlow's memory, one set at a time: they are the most of what a worker holds."""
+    if configuration.digest not in _digits:
+        _digits.clear()
+        splits = configuration.digits
+        _digits[configuration.digest] = Digits(*map(to_tensors, (splits.train, splits.val, splits.test)))
+    return _digits[configuration.digest]
+
+
+def _cached_trainer(configuration: Configuration, model, digits: Digits) -> Trainer:
+    """A trainer that starts where `model` stands: one compiled for an equal model, else a new one."""
+    key = configuration.key(seed=None)
+    if key in _trainers:
+        _trainers.move_to_end(key)
+        _trainers[key].restart(model)
+    else:
+        _trainers[key] = Trainer(model, digits.train, configuration.batch_size)
+        while len(_trainers) > CACHED_TRAINERS:
+            _trainers.popitem(last=False)
+    return _trainers[key]
+
+
+def _name_machine() -> str:
+    packages = [f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy")]
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.processor() or platform.machine()
+    return f"python {platform.python_version()}, {', '.join(packages)}, {cpu}"
