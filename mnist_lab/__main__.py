@@ -34,20 +34,21 @@ def execute(path: Path, record: bool = False, workers: int | None = None, advanc
     """
     notebook = read_notebook(path)
     stored = {cell["id"]: cell.get("outputs") for cell in notebook.cells if IGNORED in cell.metadata.get("tags", [])}
-    os.environ["MNIST_LAB_MODE"] = "record" if record else "replay"
+    environment = {**os.environ, "MNIST_LAB_MODE": "record" if record else "replay"}
     if workers is not None:
-        os.environ["MNIST_LAB_WORKERS"] = str(workers)
+        environment["MNIST_LAB_WORKERS"] = str(workers)
     client = _Client(
         notebook,
         timeout=None,
         kernel_name="python3",
         record_timing=False,
+        extra_arguments=["--log-level=ERROR"],  # its warnings are about the wire, not about the notebook
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_complete=lambda cell, cell_index: advance(),
     )
     began = time.perf_counter()
     try:
-        client.execute()
+        client.execute(env=environment)
     except CellExecutionError as error:
         cell = next(c for c in notebook.cells if any(o.output_type == "error" for o in c.get("outputs", [])))
         where = f"{path}, code cell {[c for c in notebook.cells if c.cell_type == 'code'].index(cell) + 1}"

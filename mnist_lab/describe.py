@@ -154,7 +154,8 @@ def _plain(value, other=None):
 
 
 def _from_library(thing) -> bool:
-    return (getattr(thing, "__module__", None) or "builtins").split(".")[0] in LIBRARIES
+    home = (getattr(thing, "__module__", None) or "builtins").split(".")[0]
+    return home in LIBRARIES and not (home == "builtins" and inspect.isfunction(thing))
 
 
 def _source(code, seen: tuple = ()) -> str:
@@ -174,6 +175,10 @@ def _source(code, seen: tuple = ()) -> str:
     around = inspect.getclosurevars(code)
     used = {**around.globals, **around.nonlocals}
     defaults = [(name, p.default) for name, p in inspect.signature(code).parameters.items() if p.default is not p.empty]
+    if code.__name__ == "<lambda>":
+        # its source is the whole line, and other lambdas may stand on it
+        inner = code.__code__
+        lines += f"{inner.co_code.hex()} {inner.co_names} {[c for c in inner.co_consts if isinstance(c, PLAIN)]}"
     told = [lines, [(name, _used(code, name, value, seen)) for name, value in [*sorted(used.items()), *defaults]]]
     return hashlib.sha256(repr(told).encode()).hexdigest()
 

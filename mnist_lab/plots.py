@@ -169,7 +169,8 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
     """Draw images side by side, `(n, 784)` or `(n, 28, 28, 1)`, each under its title. Dark ink on white."""
     columns = min(columns, len(x))
     rows = -(-len(x) // columns)
-    figure = Figure(figsize=(1.0 * columns, (1.25 if titles is not None else 1.0) * rows), layout="constrained")
+    size = 1.0 if columns > 5 else 2.0  # inches
+    figure = Figure(figsize=(size * columns, (size + 0.25 * (titles is not None)) * rows), layout="constrained")
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if number < len(x):
@@ -198,7 +199,7 @@ def plot_gallery(
     shown = np.sort(np.random.default_rng(seed).choice(wrong, size=min(most, len(wrong)), replace=False))
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.0 * columns, 2.1 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(2.0 * columns, 1.9 * rows + 0.4), layout="constrained")
     figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability given in brackets)")
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")

@@ -3,6 +3,7 @@
 A file is always replaced as a whole, so that a kill at any moment leaves the old one or the new one, never a torn one.
 """
 
+import csv
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ WHOLE = ["seed", "epoch"]
 SCORES = ["loss", "accuracy", "val_loss", "val_accuracy", "clean_loss", "clean_accuracy", "test_loss", "test_accuracy"]
 COLUMNS = [*TEXT, *WHOLE, *SCORES, "seconds"]
 MACHINE = "machine"  # versions and CPU, on the last row of a run: where it stands, the run is whole
+MEND = "mend the line, or delete the run to have it trained again"
 
 
 def find_folder() -> Path:
@@ -54,18 +56,22 @@ def read_record(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=[*COLUMNS, MACHINE])
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors, and name the line
-        raise LabError(f"{path}: cannot be read as a record ({str(error).strip()})") from None
-    missing = [column for column in [*COLUMNS, MACHINE] if column not in rows]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *lines = csv.reader(file, strict=True)
+    except (OSError, UnicodeError, csv.Error, ValueError) as error:
+        raise LabError(f"{path}: cannot be read as a record ({error})") from None
+    missing = [column for column in [*COLUMNS, MACHINE] if column not in header]
     if missing:
         raise LabError(f"{path}, line 1: no column {', '.join(missing)}; a record has {', '.join(COLUMNS)}, {MACHINE}")
-    _refuse(path, rows, rows.isna().any(axis=1), "the line ends too early")
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise LabError(f"{path}, line {number}: {len(line)} values, but {len(header)} columns; {MEND}")
+    rows = pd.DataFrame(lines, columns=header, dtype=str)
     _refuse(path, rows, ~rows["key"].str.fullmatch("[0-9a-f]{16}"), "key is not 16 hexadecimal digits")
     for column in rows.columns.difference([*TEXT, MACHINE]):
         kind = "a whole number" if column in WHOLE else "a number"
         empty = rows[column] == ""
-        pattern = r"\d+" if column in WHOLE else r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf|nan)"
+        pattern = r"\d+" if column in WHOLE else r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf)|nan"
         allowed = rows[column].str.fullmatch(pattern) | (empty & (column not in WHOLE))
         _refuse(path, rows, ~allowed, f"{column} is not {kind}", column)
         rows[column] = rows[column].astype(int) if column in WHOLE else rows[column].replace("", "nan").astype(float)
@@ -79,7 +85,7 @@ def _refuse(path: Path, rows: pd.DataFrame, wrong: pd.Series, why: str, column: 
     if wrong.any():
         line = wrong.idxmax()
         found = f": {rows.loc[line, column]!r}" if column else ""
-        raise LabError(f"{path}, line {line + 2}: {why}{found}; mend the line, or delete the run to train it again")
+        raise LabError(f"{path}, line {line + 2}: {why}{found}; {MEND}")
 
 
 def find_run(rows: pd.DataFrame, key: str, epochs: int) -> pd.DataFrame | None:

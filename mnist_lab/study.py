@@ -153,7 +153,9 @@ def run(
     target = record if mode == "record" else local
     if mode == "record":
         write_runs(target, found.values(), keep=keep)
-    for configuration, seed, history in train_all(study.name, missing, 1 if study.timing else workers):
+    for configuration, seed, history in train_all(
+        study.name, missing, 1 if study.timing else workers, mode == "record"
+    ):
         rows = _tidy(configuration, seed, history)
         write_runs(target, [rows], keep=keep)
         found[configuration.key(seed=int(seed))] = rows

@@ -37,6 +37,8 @@ with _muted():
     import keras
     import tensorflow as tf
 
+tf.get_logger().setLevel("ERROR")  # it warns of compiling often, which is what many configurations are
+
 # XLA makes an epoch of these layers two to five times faster. It makes convolutions four to seven times slower, and
 # some layers it cannot compile at all: a network with any other layer is trained as a plain TensorFlow graph.
 XLA_LAYERS = {

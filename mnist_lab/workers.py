@@ -42,11 +42,11 @@ class Configuration:
     seconds: float  # that one run may take, a guess
 
 
-def train_all(name: str, missing: list, workers: int) -> Iterator[tuple[Configuration, int, dict]]:
+def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterator[tuple[Configuration, int, dict]]:
     """Train the missing pairs of a configuration and a seed; yield each with its history as it ends.
 
-    Says how many and about how long, then shows a bar with the time left. Raises LabError, before any run starts, for
-    a model that cannot be trained.
+    Says how many and about how long, then shows a bar with the time left, in the notebook or (`terminal`) on stderr.
+    Raises LabError, before any run starts, for a model that cannot be trained.
     """
     if not missing:
         return
@@ -55,11 +55,10 @@ def train_all(name: str, missing: list, workers: int) -> Iterator[tuple[Configur
         prepare(build_model(c.build, c.settings, c.digits.train, where), c.digits.train, where)
     runs = _share_compilers(missing, workers)
     guess = [configuration.seconds + 1 for configuration, _ in runs]
-    in_terminal = "MNIST_LAB_MODE" in os.environ
     print(
         f"{name}: training {len(runs)} {'runs' if len(runs) > 1 else 'run'} on {workers} "
         f"{'workers' if workers > 1 else 'worker'}, about {_round_time(sum(guess) / workers + 10)}",
-        file=sys.stderr if in_terminal else sys.stdout,
+        file=sys.stderr if terminal else sys.stdout,
         flush=True,
     )
     policy = keras.config.dtype_policy().name
@@ -68,7 +67,7 @@ def train_all(name: str, missing: list, workers: int) -> Iterator[tuple[Configur
     in_flight = 1 if workers == 1 else "2*n_jobs"
     results = Parallel(max(workers, 2), batch_size=1, pre_dispatch=in_flight, return_as="generator_unordered")(tasks)
     layout = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
-    make_bar = terminal_tqdm if in_terminal else tqdm
+    make_bar = terminal_tqdm if terminal else tqdm
     with make_bar(total=sum(guess), desc=name, bar_format=layout, postfix=f"0 of {len(runs)} runs", leave=False) as bar:
         for done, (number, history) in enumerate(results, 1):
             configuration, seed = runs[number]

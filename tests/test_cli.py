@@ -1,0 +1,91 @@
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from mnist_lab.__main__ import main
+
+CELLS = {
+    "a": "import mnist_lab as lab\nfrom mnist_lab import keras",
+    "b": """
+def build(units):
+    network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(units)])
+    network.add(keras.layers.Dense(10, activation="softmax"))
+    network.compile(optimizer="adam", loss="mse", metrics=["accuracy"])
+    return network""",
+    "c": """
+digits = lab.load_digits("flat")
+few = lab.Digits(digits.train[:300], digits.val[:100], digits.test[:100])
+study = lab.Study("s", build=build, fixed={"epochs": 2}, vary="units", over=(4, 5), seeds=range(2))
+results = lab.run(study, few)
+results""",
+    "d": 'lab.save(lab.plot_curves(results), "s")',
+    "e": "import time\ntime.time()",
+}
+
+
+@pytest.fixture
+def notebook(project, monkeypatch):
+    monkeypatch.delenv("MNIST_LAB_MODE")
+    path = project / "notebooks" / "n.ipynb"
+    cells = [new_code_cell(source.strip(), id=name) for name, source in CELLS.items()]
+    cells[-1].metadata["tags"] = ["nbval-ignore-output"]
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def snapshot(project):
+    return {p.name: p.read_bytes() for p in [*project.glob("img/[!.]*"), *project.glob("notebooks/*")]}
+
+
+def test_record_then_replay_then_nothing_changes(notebook, project, capfd):
+    before = notebook.read_bytes()
+    assert main(["run"]) == 1
+    told = capfd.readouterr().err
+    assert "n.ipynb, code cell 3: study s: 4 runs (4: seeds 0-1; 5: seeds 0-1) missing from " in told
+    assert "Traceback" not in told
+    assert notebook.read_bytes() == before
+    assert not list((project / "img").iterdir())
+
+    assert main(["run", "--record", "--workers", "2"]) == 0
+    told = capfd.readouterr()
+    assert "s: training 4 runs on 2 workers" in told.err
+    assert "notebooks/n.ipynb: " in told.out
+    first = snapshot(project)
+    assert set(first) == {"n.ipynb", "s.csv", "s.png"}
+    assert b"training 4" not in first["n.ipynb"]
+
+    assert main(["run", str(notebook)]) == 0
+    assert "training" not in capfd.readouterr().err
+    assert snapshot(project) == first
+    assert main(["run", "--record"]) == 0
+    assert snapshot(project) == first
+
+
+def test_a_cell_that_fails_is_named_and_nothing_is_written(notebook, project, capfd):
+    broken = notebook.read_text().replace("lab.run(study, few)", "lab.run(study, fwe)")
+    notebook.write_text(broken)
+    assert main(["run", "notebooks/n.ipynb"]) == 1
+    assert "n.ipynb, code cell 3: NameError: name 'fwe' is not defined" in capfd.readouterr().err
+    assert notebook.read_text() == broken
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "notebooks/m.ipynb"], "notebooks/m.ipynb: cannot be read (No such file or directory)"),
+        (["run", "img/s.csv"], "img/s.csv: not a notebook"),
+        (["run", "--workers", "0"], "--workers is 0, but allowed is a whole number from 1"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(arguments, told, project, capsys):
+    (project / "img" / "s.csv").write_text("key,value\n")
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == f"mnist-lab: {told}\n"
+
+
+def test_clean_removes_what_was_not_recorded(project, capsys):
+    for name in ("s.csv", "s.local.csv", "s.png"):
+        (project / "img" / name).touch()
+    assert main(["clean"]) == 0
+    assert capsys.readouterr().out == "removed img/s.local.csv\n"
+    assert {path.name for path in (project / "img").iterdir()} == {"s.csv", "s.png"}

@@ -1,0 +1,122 @@
+import pytest
+
+from mnist_lab.describe import describe_model
+from mnist_lab.errors import LabError
+from mnist_lab.train import keras
+
+layers, optimizers, losses = keras.layers, keras.optimizers, keras.losses
+
+
+def describe(*inner, loss="mse", optimizer=None, metrics=("accuracy",)) -> dict:
+    network = keras.Sequential([keras.Input((784,)), *inner, layers.Dense(10)])
+    network.compile(optimizer=optimizer or optimizers.Adam(0.01), loss=loss, metrics=list(metrics))
+    return describe_model(network)
+
+
+def test_the_whole_description_of_a_plain_network():
+    """To the letter: were it to change with a version of Keras, no recorded run would be recognised any more."""
+    dense = {"units": 256, "activation": "sigmoid"}
+    assert describe(layers.Dense(**dense), layers.Dropout(0.2), loss="categorical_crossentropy") == {
+        "network": {
+            "class": "Sequential",
+            "layers": [
+                {"class": "Dense", "settings": dense},
+                {"class": "Dropout", "settings": {"rate": 0.2}},
+                {"class": "Dense", "settings": {"units": 10}},
+            ],
+        },
+        "input": [None, 784],
+        "optimizer": {"class": "Adam", "settings": {"learning_rate": pytest.approx(0.01)}},
+        "loss": {"class": "CategoricalCrossentropy", "settings": {}},
+        "metrics": ["accuracy"],
+        "weighted_metrics": None,
+        "loss_weights": None,
+    }
+
+
+def test_names_and_defaults_do_not_count():
+    plain = describe(layers.Dense(5), metrics=[keras.metrics.AUC()])
+    told = layers.Dense(5, use_bias=True, kernel_initializer=keras.initializers.GlorotUniform(), name="mine")
+    assert describe(told, metrics=[keras.metrics.AUC(name="area")], loss=losses.MeanSquaredError(name="x")) == plain
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"inner": [layers.Dense(6)]},
+        {"inner": [layers.Dense(5, activation="relu")]},
+        {"inner": [layers.Dense(5, kernel_initializer="he_normal")]},
+        {"inner": [layers.Dense(5, kernel_regularizer=keras.regularizers.L2(0.1))]},
+        {"inner": [layers.Dense(5, dtype="mixed_bfloat16")]},
+        {"inner": [layers.Dense(5), layers.Dropout(0.1)]},
+        {"inner": [layers.Dense(5, trainable=False)]},
+        {"inner": [layers.Dense(5)], "optimizer": optimizers.Adam(0.02)},
+        {"inner": [layers.Dense(5)], "optimizer": optimizers.Adam()},
+        {"inner": [layers.Dense(5)], "optimizer": optimizers.Adam(0.01, beta_1=0.5)},
+        {"inner": [layers.Dense(5)], "optimizer": optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 10))},
+        {"inner": [layers.Dense(5)], "optimizer": optimizers.Adam(optimizers.schedules.CosineDecay(0.01, 11))},
+        {"inner": [layers.Dense(5)], "optimizer": optimizers.Nadam(0.01)},
+        {"inner": [layers.Dense(5)], "loss": "mae"},
+        {"inner": [layers.Dense(5)], "loss": losses.MeanSquaredError(reduction="sum")},
+        {"inner": [layers.Dense(5)], "metrics": ["accuracy", "mae"]},
+        {"inner": [layers.Dense(5)], "metrics": [keras.metrics.AUC(num_thresholds=7)]},
+    ],
+)
+def test_everything_else_counts(other):
+    assert describe(*other.pop("inner"), **other) != describe(layers.Dense(5))
+
+
+def test_a_loss_is_the_same_by_all_its_names():
+    names = ["mse", "mean_squared_error", losses.mean_squared_error, losses.MeanSquaredError(), "MeanSquaredError"]
+    assert all(describe(loss=name) == describe(loss="mse") for name in names)
+
+
+def make_functional(names=("a", "b"), swap=False):
+    keras.backend.clear_session()
+    inputs = keras.Input((784,))
+    a = layers.Dense(8, activation="relu", name=names[0])(inputs)
+    b = layers.Dense(8, name=names[1])(inputs)
+    outputs = layers.Dense(10)(layers.Subtract()([b, a] if swap else [a, b]))
+    network = keras.Model(inputs, outputs)
+    network.compile(loss="mse", optimizer="adam")
+    return describe_model(network)
+
+
+def test_what_feeds_what_counts_in_a_functional_network():
+    assert make_functional() == make_functional(("x", "y"))
+    assert make_functional() != make_functional(swap=True)
+
+
+def make_loss(power):
+    def loss(y_true, y_pred):
+        return keras.ops.mean(keras.ops.abs(y_true - y_pred) ** power)
+
+    return loss
+
+
+def test_own_code_counts_by_its_source_and_by_what_it_uses():
+    assert describe(loss=make_loss(2)) == describe(loss=make_loss(2)) != describe(loss=make_loss(3))
+
+    class Scale(layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    def make_scale(factor):
+        class Scale(layers.Layer):
+            def call(self, x):
+                return factor * x
+
+        return Scale()
+
+    assert describe(make_scale(2)) == describe(make_scale(2)) != describe(make_scale(3))
+    assert describe(Scale()) != describe(make_scale(2))
+    assert describe(layers.Lambda(lambda x: 2 * x)) != describe(layers.Lambda(lambda x: 3 * x))
+
+
+def test_what_cannot_be_recognised_again_is_refused():
+    source = {"__name__": "elsewhere"}
+    exec("def unseen(y_true, y_pred): return (y_true - y_pred) ** 2", source)
+    with pytest.raises(LabError, match="unseen cannot be recognised again: it has no source"):
+        describe(loss=source["unseen"])
+    with pytest.raises(LabError, match="loss uses power, a object"):
+        describe(loss=make_loss(object()))

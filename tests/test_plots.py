@@ -1,0 +1,99 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_lab import plots
+from mnist_lab.errors import LabError
+from mnist_lab.results import Results, spread
+
+
+@pytest.fixture
+def results():
+    """Two values, three seeds, two epochs; the accuracies of value 5 lie 0.01 above those of value 1."""
+
+    def make_run(value, seed):
+        accuracy = 0.97 + 0.002 * value + 0.001 * seed + np.array([0, 0.003])
+        return pd.DataFrame(
+            {"epoch": [1, 2], "val_accuracy": accuracy, "clean_accuracy": accuracy + 0.005}
+            | {"val_loss": 1 - accuracy, "clean_loss": 0.9 - accuracy / 2, "test_accuracy": [np.nan, accuracy[1] - 0.1]}
+        )
+
+    return Results("s", "depth", {value: [make_run(value, seed) for seed in range(3)] for value in (1, 5)})
+
+
+def test_results_hold_what_was_recorded(results):
+    np.testing.assert_allclose(results.curves("val_accuracy")[5], [[0.98, 0.983], [0.981, 0.984], [0.982, 0.985]])
+    assert results.final() == {1: pytest.approx(0.976), 5: pytest.approx(0.984)}
+    assert results.final("val_loss")[1] == pytest.approx(0.024)
+    assert results.best() == 5
+    assert Results("s", "depth", {1: results.runs[5], 5: results.runs[5]}).best() == 1  # the earlier one on a tie
+    with pytest.raises(LabError, match="s: no 'auc' was recorded, but val_accuracy"):
+        results.curves("auc")
+
+
+def test_tables_are_rounded(results):
+    assert repr(results.table("val_accuracy", "test_accuracy")).splitlines()[2].split() == [
+        "1", "3", "97.60", "±", "0.10", "87.60", "±", "0.10"
+    ]  # fmt: skip
+    assert spread(np.array([0.5])) == "0.50"
+    assert "97.60 ± 0.10" in results._repr_html_()
+
+
+def test_a_line_and_every_seed_are_drawn_for_every_value(results):
+    curves, seeds = plots.plot_curves(results, "hidden layers").axes[:2]
+    assert [line.get_label() for line in curves.lines] == ["1", "5"]
+    np.testing.assert_allclose(curves.lines[1].get_ydata(), [98.1, 98.4])
+    np.testing.assert_allclose(curves.lines[1].get_xdata(), [1, 2])
+    assert (curves.get_xlabel(), curves.get_ylabel()) == ("epoch", "validation accuracy (%)")
+    np.testing.assert_allclose(seeds.lines[0].get_ydata(), [97.5, 97.6, 97.7])
+    assert [label.get_text() for label in seeds.get_xticklabels()] == ["1", "5"]
+    clean = plots.plot_curves(results, clean=True).axes[0]
+    np.testing.assert_allclose(clean.lines[3].get_ydata(), [98.6, 98.9])
+    assert clean.lines[3].get_label() == "5, clean training"
+
+
+def test_one_value_shows_every_seed_as_a_line(results):
+    figure = plots.plot_curves(Results("s", "epochs", {2: results.runs[5]}))
+    assert len(figure.axes) == 2
+    assert len(figure.axes[0].lines) == 4
+
+
+def test_a_figure_has_the_same_bytes_each_time(results, project):
+    image = plots.save(plots.plot_curves(results), "s")
+    assert (project / "img" / "s.png").read_bytes() == image.data
+    assert plots.show(plots.plot_curves(results)).data == image.data
+    with pytest.raises(LabError, match=r"the name is '\.\./s'"):
+        plots.save(plots.plot_curves(results), "../s")
+
+
+def test_the_gallery_shows_wrong_digits_as_they_were_handed_over(few):
+    x, y = few.test.x, few.test.y.copy()
+    y[0] = np.roll(y[0], 1)  # a label of our own, which no file holds
+    probabilities = 0.9 * few.test.y + 0.01
+    probabilities[5] = 0.05 + 0.5 * np.eye(10)[(few.test.y[5].argmax() + 2) % 10]
+    figure = plots.plot_gallery(x, y, probabilities, seed=0)
+    titles = [axes.get_title() for axes in figure.axes]
+    true, swapped = few.test.y[0].argmax(), y[0].argmax()
+    five = few.test.y[5].argmax()
+    assert titles == [f"is {swapped} (1%)\nread as {true} (91%)", f"is {five} (5%)\nread as {(five + 2) % 10} (55%)"]
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), x[0].reshape(28, 28))
+
+
+def test_the_gallery_is_drawn_by_seed(few):
+    guesses = np.eye(10)[np.zeros(200, int)]
+    shown = [
+        [
+            axes.images[0].get_array().tobytes()
+            for axes in plots.plot_gallery(few.test.x, few.test.y, guesses, seed).axes
+        ]
+        for seed in (0, 0, 1)
+    ]
+    assert shown[0] == shown[1] != shown[2]
+    assert len(set(shown[0])) == 20
+
+
+def test_the_gallery_says_what_it_cannot_show(few):
+    with pytest.raises(LabError, match="all 200 digits right"):
+        plots.plot_gallery(few.test.x, few.test.y, few.test.y, seed=0)
+    with pytest.raises(LabError, match="200 images, 200 labels and 3 answers"):
+        plots.plot_gallery(few.test.x, few.test.y, few.test.y[:3], seed=0)

@@ -1,0 +1,100 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_lab.data import Digits
+from mnist_lab.errors import LabError
+from mnist_lab.record import COLUMNS, MACHINE, digest_data, find_run, make_key, read_record, write_runs
+
+
+def make_run(key: str, epochs: int = 2, **columns) -> pd.DataFrame:
+    numbers = {name: np.random.default_rng(int(key, 16) % 99).random(epochs) for name in COLUMNS[4:]}
+    run = pd.DataFrame({"key": key, "value": "a, b", "seed": 0, "epoch": range(1, epochs + 1), **numbers, **columns})
+    run["test_loss"] = [np.nan] * (epochs - 1) + [1 / 3]
+    return run.assign(**{MACHINE: [""] * (epochs - 1) + ["x, y"]})
+
+
+A, B, C = (make_key(number=number) for number in range(3))
+
+
+@pytest.fixture
+def record(tmp_path):
+    path = tmp_path / "study.csv"
+    write_runs(path, [make_run(A), make_run(B)])
+    return path
+
+
+def test_every_bit_reads_back(record):
+    rows = read_record(record)
+    pd.testing.assert_frame_equal(find_run(rows, A, 2).reset_index(drop=True), make_run(A), check_exact=True)
+
+
+def test_runs_are_added_ordered_and_dropped(record):
+    write_runs(record, [make_run(C, auc=[0.5, 0.75])], keep=[C, A])
+    rows = read_record(record)
+    assert list(dict.fromkeys(rows["key"])) == [C, A]
+    assert list(find_run(rows, C, 2)["auc"]) == [0.5, 0.75]
+    before = record.read_bytes()
+    write_runs(record, [make_run(C, auc=[0.5, 0.75])], keep=[C, A])
+    assert record.read_bytes() == before
+
+
+def test_a_run_that_is_not_whole_is_not_found_and_is_replaced(record):
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(line for number, line in enumerate(lines) if number != 1))  # the first epoch of A
+    assert find_run(read_record(record), A, 2) is None
+    assert find_run(read_record(record), B, 2) is not None
+    assert find_run(read_record(record), B, 3) is None
+    write_runs(record, [make_run(A)])
+    assert find_run(read_record(record), A, 2) is not None
+
+
+def test_a_failed_write_leaves_the_old_file(record, monkeypatch):
+    before = record.read_bytes()
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_runs(record, [make_run(C)])
+    assert record.read_bytes() == before
+
+
+def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
+    rows = read_record(record)
+    lines = record.read_text().splitlines()
+    record.write_bytes(("\ufeff" + "\r\n".join([lines[0], *lines[:0:-1], lines[1]]) + "\r\n").encode())
+    for key in (A, B):
+        pd.testing.assert_frame_equal(
+            *(find_run(r, key, 2).reset_index(drop=True) for r in (rows, read_record(record))), check_exact=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda text: text.replace("0.", "O.", 1), "line 2: loss is not a number: 'O."),
+        (lambda text: text.replace("0.", "0,", 1), "line 2: 15 values, but 14 columns"),
+        (lambda text: text.replace(A, "see below", 1), "line 2: key is not"),
+        (lambda text: text[:-40], "line 5: 1[0-3] values, but 14 columns"),
+        (lambda text: text.replace(",epoch", ",EPOCH", 1), "line 1: no column epoch"),
+        (lambda text: text + text.splitlines()[1].replace("0.", "1.", 1) + "\n", "line 6: this epoch of this run"),
+        (lambda text: "", "cannot be read as a record"),
+        (lambda text: text.replace("a, b", "\xff\xfe"), "cannot be read as a record"),
+    ],
+)
+def test_damage_is_told_by_file_and_line(record, damage, told):
+    record.write_bytes(damage(record.read_text()).encode("latin-1"))
+    with pytest.raises(LabError, match=told) as error:
+        read_record(record)
+    assert "study.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_depends_on_all_that_decides():
+    assert make_key(a=1, b=[2]) == make_key(b=[2], a=1) != make_key(a=1, b=[3])
+
+
+def test_the_digest_sees_every_pixel_and_label(few):
+    other = few.test.x.copy()
+    other[-1, -1] += 1e-6
+    changed = Digits(few.train, few.val, type(few.test)(other, few.test.y))
+    assert digest_data(few) == digest_data(Digits(few.train[:], few.val, few.test))
+    assert len({digest_data(few), digest_data(changed), digest_data(Digits(few.train, few.test, few.val))}) == 3

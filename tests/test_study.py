@@ -1,0 +1,171 @@
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from mnist_lab.data import Digits
+from mnist_lab.errors import LabError
+from mnist_lab.record import read_record
+from mnist_lab.study import Study, run
+from mnist_lab.train import Trainer, keras
+
+MLP = {"units": 8, "epochs": 2, "batch_size": 64}
+
+
+def mlp(units, dropout=0.2, optimizer="adam", ignored=None):
+    network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(units, activation="sigmoid")])
+    network.add(keras.layers.Dropout(dropout))
+    network.add(keras.layers.Dense(10, activation="softmax"))
+    network.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def make_study(**changes):
+    return Study(
+        **{"name": "s", "build": mlp, "fixed": MLP, "vary": "dropout", "over": (0.1, 0.3), "seeds": (0, 1)} | changes
+    )
+
+
+def read_scores(path):
+    return read_record(path).drop(columns=["seconds", "machine"]).sort_values(["key", "epoch"], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"over": ()}, "over is empty"),
+        ({"over": 3}, "over is 3, but must be a tuple"),
+        ({"over": (0.1, 0.1)}, "dropout=0.1 stands twice"),
+        ({"over": {"a": 0.1}}, r"over\['a'\] is 0.1, but must be a dict"),
+        ({"seeds": ()}, "seeds is empty"),
+        ({"seeds": (0, 0)}, "a seed stands twice"),
+        ({"seeds": 3}, "seeds is 3, but must be whole numbers"),
+        ({"seeds": (0.5,)}, "seed is 0.5, but"),
+        ({"seeds": (-1,)}, "seed is -1, but"),
+        ({"vary": "droput"}, "nobody takes the setting 'droput'; known are units, dropout"),
+        ({"fixed": {"epochs": 2}}, "build needs the setting 'units'"),
+        ({"fixed": MLP | {"epochs": "8"}}, "epochs is '8', but allowed is a whole number from 1"),
+        ({"fixed": MLP | {"epochs": 0}}, "epochs is 0, but"),
+        ({"fixed": MLP | {"batch_size": True}}, "batch_size is True, but"),
+        ({"fixed": MLP | {"train_size": 0.5}}, "train_size is 0.5, but"),
+        ({"fixed": 3}, "fixed is a int"),
+        ({"build": lambda **settings: None}, "build takes \\*\\*settings, so a setting could be ignored"),
+        ({"build": None}, "build is None"),
+        ({"name": "../s"}, "a study's name is '../s', but"),
+    ],
+)
+def test_a_bad_study_is_told_in_one_line(changes, told):
+    with pytest.raises(LabError, match=told) as error:
+        make_study(**changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"vary": "ignored"}, "0.1 and 0.3 give the same run: ignored changes nothing"),
+        ({"vary": "train_size", "over": (400, 500, None)}, "500 and None give the same run"),
+        ({"vary": "train_size", "over": (400, 501)}, "train_size is 501, but there are 500 training images"),
+        ({"over": (0.1, "a")}, "'a': the builder fails"),
+        ({"vary": "optimizer", "over": ("adam", "adan")}, "'adan': the builder fails"),
+    ],
+)
+def test_a_study_that_cannot_run_trains_nothing(changes, told, few, project):
+    with pytest.raises(LabError, match=told) as error:
+        run(make_study(**changes), few)
+    assert "\n" not in str(error.value)
+    assert not list((project / "img").iterdir())
+
+
+def test_runs_are_the_same_bits_however_they_are_trained(few, project, monkeypatch, capsys):
+    """Two workers, one worker, a run alone; after a kill; borrowed; recorded; and only what is missing is trained."""
+    results = run(make_study(), few, workers=2)
+    assert "s: training 4 runs on 2 workers, about" in capsys.readouterr().out
+    local = project / "img" / "s.local.csv"
+    scores = read_scores(local)
+    assert set(scores["seed"]) == {0, 1}
+    assert results.curves("val_accuracy")[0.3].shape == (2, 2)
+
+    run(make_study(), few)
+    assert "training" not in capsys.readouterr().out
+
+    lines = local.read_text().splitlines(keepends=True)
+    local.write_text("".join(lines[:-1]))
+    results = run(make_study(), few, workers=1)
+    assert "training 1 run on 1 worker" in capsys.readouterr().out
+    assert read_scores(local).equals(scores)
+
+    run(make_study(name="other", over=(0.3, 0.1), seeds=(1,)), few)  # the same keys under another name
+    assert capsys.readouterr().out == ""
+
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    local.rename(project / "s.aside")
+    record = project / "img" / "s.csv"
+    alone = make_study(over=(0.3,), seeds=(1, 0))
+    run(alone, few, workers=1)
+    run(make_study(), few, workers=2)
+    assert read_scores(record).equals(scores)
+    assert list(dict.fromkeys(zip(read_record(record)["value"], read_record(record)["seed"], strict=True))) == [
+        ("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)
+    ]  # fmt: skip
+    run(alone, few)  # what no study asks for any more is dropped
+    assert set(read_record(record)["value"]) == {"0.3"}
+
+    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
+    with pytest.raises(
+        LabError, match=r"2 runs \(0.1: seeds 0-1\) missing from .*s\.csv; train with: mnist-lab run --record"
+    ):
+        run(make_study(), few)
+    monkeypatch.delenv("MNIST_LAB_MODE")  # under pytest nothing is trained, either
+    with pytest.raises(LabError, match="2 runs"):
+        run(make_study(), few)
+
+
+def test_a_timing_study_measures_for_itself(few, project, capsys):
+    study = {"over": (0.1,), "seeds": (0,)}
+    first, timed = run(make_study(**study), few), run(make_study(**study, timing=True), few, workers=2)
+    assert "training 1 run on 1 worker" in capsys.readouterr().out
+    for metric in ("loss", "val_accuracy", "test_loss"):
+        assert np.array_equal(first.curves(metric)[0.1], timed.curves(metric)[0.1], equal_nan=True)
+
+
+def test_a_study_is_cut_down_by_one_argument(few, project, capsys):
+    assert run(make_study(over=(0.1,)), few, seeds=[7]).curves("loss")[0.1].shape == (1, 2)
+    whole = run(make_study(over=(0.1,), seeds=(7,)), few)
+    part = run(make_study(over=(0.1,), seeds=(7,)), few, train_size=100)
+    assert whole.final("val_loss") != part.final("val_loss")
+    sliced = run(make_study(over=(0.1,), seeds=(7,)), Digits(few.train[:100], few.val, few.test))
+    assert sliced.final("val_loss") == part.final("val_loss")
+    assert capsys.readouterr().out.count("training 1 run") == 2
+
+
+def test_the_scores_are_those_of_keras(few, project):
+    """Clean figures are of the training images in inference mode, test figures of the test images, at the end."""
+    history = run(make_study(over=(0.3,), seeds=(0,)), few).runs[0.3][0]
+    keras.utils.set_random_seed(0)
+    trainer = Trainer(mlp(8, 0.3), few.train, 64)
+    trainer.fit(few.train, epochs=2, seed=0)
+    for name, split in (("val", few.val), ("clean", few.train), ("test", few.test)):
+        loss, accuracy = trainer.model.evaluate(split.x, split.y, verbose=0)
+        assert history[f"{name}_loss"].iloc[-1] == pytest.approx(loss, rel=1e-4)
+        assert history[f"{name}_accuracy"].iloc[-1] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_a_student_sees_no_traceback_and_no_log_lines():
+    program = """
+        import mnist_lab as lab
+        from mnist_lab import keras
+        assert lab.LabError("told")._render_traceback_() == ["LabError: told"]
+        keras.ops.add(1, 1)
+    """
+    told = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("", "")
+
+
+def test_what_needs_no_tensorflow_starts_without_it():
+    modules = ("data", "record", "results", "plots", "__main__")
+    program = f"import sys; from mnist_lab import {', '.join(modules)}; print('keras' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

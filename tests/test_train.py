@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+
+from mnist_lab.data import Split, load_digits
+from mnist_lab.errors import LabError
+from mnist_lab.train import Trainer, build_model, fit, keras, use_xla
+
+layers = keras.layers
+ROWS = 1_000  # with batches of 64, the last one is partial
+
+
+def make_network(*inner, shape=(784,), **compiled):
+    network = keras.Sequential([keras.Input(shape), *inner, layers.Dense(10, activation="softmax")])
+    network.compile(**{"optimizer": "adam", "loss": "categorical_crossentropy", "metrics": ["accuracy"]} | compiled)
+    return network
+
+
+def make_dense():
+    return make_network(
+        layers.Dense(32, activation="sigmoid", kernel_regularizer="l2"),
+        optimizer=keras.optimizers.Adam(0.01),
+        metrics=["accuracy", keras.metrics.TopKCategoricalAccuracy(2)],
+    )
+
+
+def make_convolutional():
+    convolution = [layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(2), layers.Flatten()]
+    return make_network(*convolution, shape=(28, 28, 1), optimizer=keras.optimizers.Adadelta(1.0))
+
+
+@pytest.mark.parametrize(("make", "form"), [(make_dense, "flat"), (make_convolutional, "image")])
+def test_history_equals_that_of_keras_fit(make, form):
+    digits = load_digits(form)
+    x, y = digits.train.x[:ROWS], digits.train.y[:ROWS]
+    settings = {
+        "epochs": 3,
+        "batch_size": 64,
+        "shuffle": False,
+        "validation_data": (digits.val.x[:500], digits.val.y[:500]),
+    }
+    keras.utils.set_random_seed(3)
+    ours = make()
+    keras.utils.set_random_seed(3)
+    network = make()
+    history = fit(ours, x, y, **settings)
+    for metric, values in network.fit(x, y, verbose=0, **settings).history.items():
+        np.testing.assert_allclose(history[metric], values, rtol=1e-4, err_msg=metric)
+    for weights, others in zip(ours.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_allclose(weights, others, rtol=1e-3, atol=1e-4)
+    assert use_xla(ours) == (form == "flat")
+
+
+def test_every_epoch_sees_every_image_once_in_another_order(flat):
+    """A model that learns nothing, but whose metric depends on the order of the images in their batches."""
+    x, y = flat.train.x[:ROWS], flat.train.y[:ROWS]
+    seen = []
+
+    def spy(y_true, y_pred):  # the place in the batch, summed over the zeros
+        places = keras.ops.cast(keras.ops.arange(keras.ops.shape(y_true)[0]), "float32")
+        return keras.ops.sum(places * y_true[:, 0]) + 0 * y_pred[:, 0]
+
+    for seed in (0, 0, 1):
+        keras.utils.set_random_seed(3)
+        network = make_network(optimizer=keras.optimizers.SGD(0.0), metrics=["accuracy", spy])
+        seen.append(fit(network, x, y, epochs=3, batch_size=64, seed=seed))
+    assert seen[0]["spy"] == seen[1]["spy"] != seen[2]["spy"]
+    assert len(set(seen[0]["spy"])) == 3
+    assert len(set(seen[0]["accuracy"])) == 1  # each image once: with the weights still, always the same accuracy
+    assert seen[0]["accuracy"][0] == pytest.approx(network.evaluate(x, y, verbose=0)[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5])
+def test_dropout_drops_its_share_in_training_only(rate, few):
+    """Of ones through dropout, the mean stays 1 and that of squares is 1 / (1 - rate); in inference nothing drops."""
+
+    def squares(y_true, y_pred):
+        return keras.ops.mean(keras.ops.square(y_pred), axis=-1)
+
+    def ones(y_true, y_pred):
+        return keras.ops.mean(y_pred, axis=-1)
+
+    network = keras.Sequential(
+        [keras.Input((784,)), layers.Dense(10, kernel_initializer="zeros", bias_initializer="ones")]
+    )
+    network.add(layers.Dropout(rate))
+    network.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse", metrics=[squares, ones])
+    train = Split(np.tile(few.train.x, (40, 1)), np.tile(few.train.y, (40, 1)))
+    trainer = Trainer(network, train, 64)
+    history = trainer.fit(train, epochs=2, seed=0, evaluate={"val": few.val})
+    assert trainer.jit
+    assert history["ones"][0] == pytest.approx(1, abs=0.01)
+    assert history["squares"][0] == pytest.approx(1 / (1 - rate), abs=0.01)
+    assert history["val_squares"] == [1, 1]
+    assert (history["squares"][0] != history["squares"][1]) == (rate > 0)  # drawn anew each epoch
+    assert type(network.layers[-1]) is layers.Dropout
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": keras.losses.CategoricalHinge()},
+        {"optimizer": keras.optimizers.Nadam(0.01)},
+        {"optimizer": keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)},
+        {"metrics": [keras.metrics.AUC(name="area"), "binary_accuracy"]},
+        {"inner": [layers.GaussianNoise(0.1), layers.Dense(9)]},
+        {"inner": [layers.Dense(9), layers.BatchNormalization(), layers.Dropout(0.5, noise_shape=(None, 1))]},
+    ],
+)
+def test_a_restart_gives_the_same_bits(changes, few):
+    """Also where the epochs were compiled for another start, and whatever layers, losses and optimizers there are."""
+
+    def make(seed):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        copies = {
+            name: [part.from_config(part.get_config()) if hasattr(part, "get_config") else part for part in parts]
+            if isinstance(parts, list)
+            else parts.from_config(parts.get_config())
+            for name, parts in changes.items()
+        }
+        network = keras.Sequential(
+            [keras.Input((784,)), *copies.pop("inner", []), layers.Dense(10, activation="softmax")]
+        )
+        network.compile(**{"loss": "mse", "optimizer": "adam", "metrics": ["accuracy"]} | copies)
+        return network
+
+    def histories(trainer):
+        history = trainer.fit(few.train, epochs=2, seed=5, evaluate={"val": few.val})
+        return {name: values for name, values in history.items() if name != "seconds"}, trainer.evaluate(few.test)
+
+    fresh = histories(Trainer(make(5), few.train, 64))
+    trainer = Trainer(make(4), few.train, 64)
+    histories(trainer)
+    trainer.restart(make(5))
+    assert histories(trainer) == fresh
+
+
+class Unseeded(layers.Layer):
+    def call(self, x):
+        return x + keras.random.normal(keras.ops.shape(x))
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (lambda: make_network(Unseeded()), "keeps state outside its layers"),
+        (lambda: make_network(metrics=[keras.metrics.F1Score()]), "f1_score gives 10 numbers"),
+        (lambda: make_network(loss="sparse_categorical_crossentropy"), "cannot be trained: ValueError"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_one_line(network, told, few):
+    with pytest.raises(LabError, match=told) as error:
+        Trainer(network(), few.train, 64)
+    assert "\n" not in str(error.value)
+
+
+def make_uncompiled():
+    return keras.Sequential([keras.Input((784,)), layers.Dense(10)])
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (lambda: None, "must return a compiled keras.Model, not NoneType"),
+        (make_uncompiled, "not compiled"),
+        (lambda: make_network(shape=(28, 28, 1)), r"images of shape \(28, 28, 1\), and the data has \(784,\)"),
+        (lambda: make_network(layers.Dense(5), layers.Reshape((5, 1))), r"answers with shape \(5, 10\)"),
+        (lambda: make_network(run_eagerly=True), "run_eagerly"),
+        (lambda: 1 / 0, r"the builder fails \(ZeroDivisionError: division by zero\)"),
+    ],
+)
+def test_a_builder_that_fails_is_told_in_one_line(build, told, few):
+    with pytest.raises(LabError, match=told) as error:
+        build_model(build, {}, few.train, "study x")
+    assert "\n" not in str(error.value)
