@@ -23,6 +23,7 @@ _HOME = {
     "save": "plots",
     "show": "plots",
     "spread": "results",
+    "difference": "judge",
 }
 __all__ = list(_HOME)
 

@@ -45,10 +45,13 @@ class Results:
         """Map each value to the mean of `metric` over seeds, at the last epoch."""
         return {value: float(curves[:, -1].mean()) for value, curves in self.curves(metric).items()}
 
-    def best(self) -> object:
-        """The value with the highest mean validation accuracy at the last epoch; of two that tie, the earlier."""
+    def best(self, within: float = 0.0) -> object:
+        """The value with the highest mean validation accuracy at the last epoch; of two that tie, the earlier.
+
+        With `within`, the earliest value that is no further than that below the highest (0.002 is 0.2 points).
+        """
         final = self.final()
-        return max(final, key=final.__getitem__)
+        return next(value for value in final if final[value] >= max(final.values()) - within)
 
     def table(self, *metrics: str) -> pd.DataFrame:
         """Mean and standard deviation over seeds at the last epoch, rounded, a row a value, a column a metric."""

@@ -26,7 +26,10 @@ def test_results_hold_what_was_recorded(results):
     assert results.final() == {1: pytest.approx(0.976), 5: pytest.approx(0.984)}
     assert results.final("val_loss")[1] == pytest.approx(0.024)
     assert results.best() == 5
+    assert results.best(within=0.007) == 5
+    assert results.best(within=0.009) == 1
     assert Results("s", "depth", {1: results.runs[5], 5: results.runs[5]}).best() == 1  # the earlier one on a tie
+    assert results.best(within=0.009) == 1
     with pytest.raises(LabError, match="s: no 'auc' was recorded, but val_accuracy"):
         results.curves("auc")
 
