@@ -48,9 +48,9 @@ def _styled(draw):
 def plot_curves(results: Results, label: str | None = None, clean: bool = False) -> Figure:
     """Draw validation accuracy (percent) and loss by epoch, and every seed at the last epoch.
 
-    On the left the mean over seeds, one line a value, with a band of one standard deviation. On the right each seed
-    is a dot, the mean a bar. A study of one value has every seed as a thin line instead. `label` names what varies;
-    `clean=True` adds the training images in inference mode, dashed.
+    On the left the mean over seeds, one line a value, with a band of one standard deviation as far as any seed
+    reaches. On the right each seed is a dot, the mean a bar. A study of one value has every seed as a thin line
+    instead. `label` names what varies; `clean=True` adds the training images in inference mode, dashed.
     """
     label = label or results.vary
     several = len(results.runs) > 1
@@ -66,9 +66,10 @@ def plot_curves(results: Results, label: str | None = None, clean: bool = False)
             row[1].set_xlabel(label)
             row[1].set_ylim(row[0].get_ylim()) if not clean else None
             row[1].set_title("last epoch, every seed", fontsize=11)
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    title = label if several else None
-    figure.legend(handles, names, title=title, loc="outside right upper")
+    if several:
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), title=label, loc="outside right upper")
+    else:
+        axes[0, 0].legend(loc="lower right")
     return figure
 
 
@@ -78,11 +79,12 @@ def _draw_curves(axes, results: Results, metric: str, dashed: bool) -> None:
         epochs = np.arange(1, seeds.shape[1] + 1)
         mean, name = seeds.mean(axis=0), f"{value}"
         if len(curves) == 1:
-            name = "mean of the seeds"
+            name = f"mean of {len(seeds)} seeds"
             axes.plot(epochs, seeds.T, color=color, alpha=0.25, linewidth=0.7, linestyle="--" if dashed else "-")
         elif len(seeds) > 1:
             spread = seeds.std(axis=0, ddof=1)
-            axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.12, linewidth=0)
+            low, high = np.maximum(mean - spread, seeds.min(axis=0)), np.minimum(mean + spread, seeds.max(axis=0))
+            axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
         axes.plot(
             epochs,
             mean,
@@ -92,7 +94,7 @@ def _draw_curves(axes, results: Results, metric: str, dashed: bool) -> None:
             markevery=max(1, len(epochs) // 12),
             linestyle="--" if dashed else "-",
             markerfacecolor="white" if dashed else color,
-            label=f"{name}, clean training" if dashed else name,
+            label=f"{name}, clean training" if dashed else name if len(curves) > 1 else f"{name}, validation",
         )
     axes.set_xlabel("epoch")
     axes.set_ylabel(TITLES.get(metric, metric))
@@ -137,7 +139,7 @@ def _scale(axes, metric: str, drawn: dict) -> None:
     low = min(np.nanmin(values) for values in drawn.values())
     high = max(np.nanmax(values) for values in drawn.values())
     if metric.endswith("accuracy") and low < 80:
-        axes.set_yscale("function", functions=(lambda a: -np.log10(101 - a), lambda s: 101 - 10**-s))
+        axes.set_yscale("function", functions=(lambda a: -np.log10(np.maximum(101 - a, 0.1)), lambda s: 101 - 10**-s))
         axes.set_ylim(max(0, low - 5), 100)
         axes.yaxis.set_major_locator(FixedLocator([10, 50, 70, 80, 90, 95, 97, 98, 99, 100]))
         axes.yaxis.set_minor_locator(NullLocator())

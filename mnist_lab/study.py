@@ -17,7 +17,7 @@ from mnist_lab.describe import describe_model
 from mnist_lab.errors import LabError
 from mnist_lab.record import COLUMNS, MACHINE, digest_data, find_folder, find_run, make_key, read_record, write_runs
 from mnist_lab.results import Results
-from mnist_lab.train import build_model, flatten, keras
+from mnist_lab.train import build_model, flatten
 from mnist_lab.workers import CLEAN, Configuration, train_all
 
 FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
@@ -185,7 +185,6 @@ def _configure(study: Study, digits: Digits) -> list[Configuration]:
             part = Digits(digits.train[:size], digits.val, digits.test)
             digests[size] = part, digest_data(part)
         part, digest = digests[size]
-        keras.backend.clear_session()  # so that the names of metrics do not depend on what was built before
         model = build_model(study.build, settings, part.train, f"study {study.name}, {label!r}")
         decides = {
             "model": describe_model(model),

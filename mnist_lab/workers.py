@@ -108,7 +108,7 @@ def _train_one(number: int, configuration: Configuration, seed: int, policy: str
         _leave_with_parent()
         use_one_thread()
         keras.config.set_dtype_policy(policy)
-        keras.backend.clear_session()  # as before the parent's build: the names of metrics count up otherwise
+        keras.backend.clear_session(free_memory=False)  # else the names of metrics count up from run to run
         keras.utils.set_random_seed(int(seed))
         digits = _cached_digits(configuration)
         model = build_model(configuration.build, configuration.settings, digits.train, "")

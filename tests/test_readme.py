@@ -1,0 +1,13 @@
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_what_the_readme_points_to_is_there():
+    text = README.read_text()
+    for path in re.findall(r"\]\(((?!http)[^)]+)\)", text):
+        assert (README.parent / path).exists(), path
+    listed = re.findall(r"^  (\w+\.py) ", text, flags=re.MULTILINE)
+    there = {path.name for path in (README.parent / "mnist_lab").glob("*.py")} - {"__init__.py", "errors.py"}
+    assert set(listed) == there
