@@ -66,6 +66,7 @@ class Study:
         for seed in self.seeds:
             if not _is_whole(seed) or not 0 <= seed < 2**32:
                 raise self._error(f"seed is {seed!r}, but allowed is a whole number from 0 to 4,294,967,295")
+        keep(self, "seeds", tuple(int(seed) for seed in self.seeds))
         if len(set(self.seeds)) < len(self.seeds):
             raise self._error(f"a seed stands twice in {self.seeds}")
         takes = self._builder_parameters()
@@ -134,6 +135,8 @@ def run(
     Raises LabError, in one line and before anything is trained, for what is wrong with the study, and where a run is
     missing that may not be trained.
     """
+    if not isinstance(digits, Digits):
+        raise study._error(f"digits is a {type(digits).__name__}, but must be what lab.load_digits returns")
     mode = os.environ.get("MNIST_LAB_MODE") or ("test" if "PYTEST_VERSION" in os.environ else "local")
     workers = _count_workers(workers)
     if seeds is not None or train_size is not None:
@@ -146,20 +149,18 @@ def run(
     record, local = folder / f"{study.name}.csv", folder / f"{study.name}.local.csv"
     sources = [record] if mode in ("record", "test") else [record, local]
     found = _find_runs(study, configurations, sources, folder)
-    missing = [(c, seed) for c in configurations for seed in study.seeds if c.key(seed=int(seed)) not in found]
+    missing = [(c, seed) for c in configurations for seed in study.seeds if c.key(seed=seed) not in found]
     if missing and mode in ("replay", "test"):
         raise study._error(f"{_name_runs(missing)} missing from {record}; train with: mnist-lab run --record")
-    keep = [c.key(seed=int(seed)) for c in configurations for seed in study.seeds] if mode == "record" else None
     target = record if mode == "record" else local
-    if mode == "record":
-        write_runs(target, found.values(), keep=keep)
-    for configuration, seed, history in train_all(
-        study.name, missing, 1 if study.timing else workers, mode == "record"
-    ):
+    workers = 1 if study.timing else workers
+    for configuration, seed, history in train_all(study.name, missing, workers, terminal=mode == "record"):
         rows = _tidy(configuration, seed, history)
-        write_runs(target, [rows], keep=keep)
-        found[configuration.key(seed=int(seed))] = rows
-    runs = {c.label: [found[c.key(seed=int(seed))] for seed in study.seeds] for c in configurations}
+        write_runs(target, [rows])
+        found[configuration.key(seed=seed)] = rows
+    if mode == "record":  # only now that all is there, drop what the study does not ask for
+        write_runs(record, found.values(), keep=[c.key(seed=seed) for c in configurations for seed in study.seeds])
+    runs = {c.label: [found[c.key(seed=seed)] for seed in study.seeds] for c in configurations}
     return Results(study.name, study.vary, runs)
 
 
@@ -185,7 +186,8 @@ def _configure(study: Study, digits: Digits) -> list[Configuration]:
             part = Digits(digits.train[:size], digits.val, digits.test)
             digests[size] = part, digest_data(part)
         part, digest = digests[size]
-        model = build_model(study.build, settings, part.train, f"study {study.name}, {label!r}")
+        where = f"study {study.name}, {study.vary}={label!r}"
+        model = build_model(study.build, settings, part.train, where)
         decides = {
             "model": describe_model(model),
             "epochs": int(told["epochs"]),
@@ -200,9 +202,10 @@ def _configure(study: Study, digits: Digits) -> list[Configuration]:
                 f"{described[key(seed=0)]!r} and {label!r} give the same run: {study.vary} changes nothing there"
             )
         described[key(seed=0)] = label
-        seconds = _guess_seconds(model, told["epochs"], told["batch_size"], part)
+        epochs, batch_size = decides["epochs"], decides["batch_size"]
+        seconds = _guess_seconds(model, epochs, batch_size, part)
         configurations.append(
-            Configuration(label, study.build, settings, told["epochs"], told["batch_size"], part, digest, key, seconds)
+            Configuration(label, where, study.build, settings, epochs, batch_size, part, digest, key, seconds)
         )
     return configurations
 
@@ -220,7 +223,7 @@ def _guess_seconds(model, epochs: int, batch_size: int, digits: Digits) -> float
 
 def _find_runs(study: Study, configurations: list, sources: list[Path], folder: Path) -> dict[str, pd.DataFrame]:
     """The recorded runs by key: the study's own, then those that another study has under the same key."""
-    wanted = {c.key(seed=int(seed)): (c, seed) for c in configurations for seed in study.seeds}
+    wanted = {c.key(seed=seed): (c, seed) for c in configurations for seed in study.seeds}
     ours = ".local.csv" if len(sources) > 1 else None
     others = [p for p in sorted(folder.glob("*.csv")) if p not in sources and (ours or ".local." not in p.name)]
     found: dict[str, pd.DataFrame] = {}
@@ -254,8 +257,8 @@ def _ranges(numbers: list[int]) -> str:
 
 def _tidy(configuration: Configuration, seed: int, history: dict) -> pd.DataFrame:
     rows = pd.DataFrame(history)
-    rows.insert(0, "key", configuration.key(seed=int(seed)))
+    rows.insert(0, "key", configuration.key(seed=seed))
     rows.insert(1, "value", str(configuration.label))
-    rows.insert(2, "seed", int(seed))
+    rows.insert(2, "seed", seed)
     rows.insert(3, "epoch", range(1, configuration.epochs + 1))
     return rows.reindex(columns=[*COLUMNS, *rows.columns.difference([*COLUMNS, MACHINE], sort=False), MACHINE])

@@ -5,6 +5,7 @@ loop. It calls the model's own `train_step` and `test_step`, so losses, metrics,
 Keras's. It trains on one thread, since the bits of a result depend on the number of threads.
 """
 
+import copy
 import inspect
 import os
 import re
@@ -122,7 +123,8 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, w
     """
     takes = inspect.signature(build).parameters
     try:
-        model = build(**{name: value for name, value in settings.items() if name in takes})
+        # a copy, since an optimizer or a loss among the settings would otherwise serve two models
+        model = build(**{name: copy.deepcopy(value) for name, value in settings.items() if name in takes})
     except Exception as error:
         raise LabError(f"{where}: the builder fails ({one_line(error)})") from None
     if not isinstance(model, keras.Model):

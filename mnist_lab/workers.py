@@ -6,6 +6,7 @@ import platform
 import sys
 import threading
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from mnist_lab.errors import LabError
 from mnist_lab.record import MACHINE
 from mnist_lab.train import Trainer, build_model, keras, one_line, prepare, to_tensors, use_one_thread
 
+# joblib replaces a worker that has grown much, which keeps memory in bounds and loses nothing: no news for a reader
+warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+
 CLEAN = 10_000  # training images that are looked at again in inference mode
 CACHED_TRAINERS = 3
 
@@ -32,6 +36,7 @@ class Configuration:
     """One value of a study's setting, made ready to train: only the seed is missing."""
 
     label: object
+    where: str  # it stands, for a message: "study mlp_depth, depth=7"
     build: Callable
     settings: dict
     epochs: int
@@ -51,8 +56,7 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
     if not missing:
         return
     for c in dict.fromkeys(configuration for configuration, _ in missing):
-        where = f"study {name}, {c.label!r}"
-        prepare(build_model(c.build, c.settings, c.digits.train, where), c.digits.train, where)
+        prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
     runs = _share_compilers(missing, workers)
     guess = [configuration.seconds + 1 for configuration, _ in runs]
     print(
@@ -72,7 +76,7 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
         for done, (number, history) in enumerate(results, 1):
             configuration, seed = runs[number]
             if isinstance(history, str):
-                raise LabError(f"study {name}, {configuration.label!r}, seed {seed}: {history}")
+                raise LabError(f"{configuration.where}, seed {seed}: {history}")
             yield configuration, seed, history
             bar.set_postfix_str(f"{done} of {len(runs)} runs", refresh=False)
             bar.update(guess[number])

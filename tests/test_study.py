@@ -68,8 +68,8 @@ def test_a_bad_study_is_told_in_one_line(changes, told):
         ({"vary": "ignored"}, "0.1 and 0.3 give the same run: ignored changes nothing"),
         ({"vary": "train_size", "over": (400, 500, None)}, "500 and None give the same run"),
         ({"vary": "train_size", "over": (400, 501)}, "train_size is 501, but there are 500 training images"),
-        ({"over": (0.1, "a")}, "'a': the builder fails"),
-        ({"vary": "optimizer", "over": ("adam", "adan")}, "'adan': the builder fails"),
+        ({"over": (0.1, "a")}, "study s, dropout='a': the builder fails"),
+        ({"vary": "optimizer", "over": ("adam", "adan")}, "optimizer='adan': the builder fails"),
     ],
 )
 def test_a_study_that_cannot_run_trains_nothing(changes, told, few, project):
@@ -121,6 +121,17 @@ def test_runs_are_the_same_bits_however_they_are_trained(few, project, monkeypat
     monkeypatch.delenv("MNIST_LAB_MODE")  # under pytest nothing is trained, either
     with pytest.raises(LabError, match="2 runs"):
         run(make_study(), few)
+
+
+def test_a_study_that_cannot_be_recorded_leaves_the_record_alone(few, project, monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    optimizers = {name: {"optimizer": keras.optimizers.SGD(rate)} for name, rate in (("slow", 0.01), ("fast", 0.1))}
+    study = {"fixed": MLP | {"epochs": 1}, "vary": "optimizer", "seeds": (0, 1)}
+    run(make_study(**study, over=optimizers), few)
+    before = (project / "img" / "s.csv").read_bytes()
+    with pytest.raises(LabError, match="optimizer='sparse' cannot be trained"):
+        run(make_study(**study, over={"sparse": {"optimizer": keras.optimizers.SGD(0.1, clipnorm="a")}}), few)
+    assert (project / "img" / "s.csv").read_bytes() == before
 
 
 def test_a_timing_study_measures_for_itself(few, project, capsys):

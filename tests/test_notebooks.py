@@ -1,0 +1,37 @@
+"""What nbval does not see: pictures, tags, length, and cells that were run out of order."""
+
+import base64
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def cells(request):
+    return [cell for cell in nbformat.read(request.param, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_every_cell_was_run_once_and_in_order(cells):
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+def test_cells_are_short_and_few_outputs_are_ignored(cells):
+    assert max(len(cell.source.splitlines()) for cell in cells) <= 8
+    assert {tag for cell in cells for tag in cell.metadata.get("tags", [])} <= {"nbval-ignore-output"}
+    assert sum("tags" in cell.metadata for cell in cells) <= 4
+
+
+def test_every_figure_shown_is_the_one_in_img(cells):
+    saved = [(cell, re.search(r'lab\.save\(.*"(\w+)"\)', cell.source)) for cell in cells]
+    for cell, name in saved:
+        if name:
+            shown = [base64.b64decode(o.data["image/png"]) for o in cell.outputs if "image/png" in o.get("data", {})]
+            assert shown == [(ROOT / "img" / f"{name[1]}.png").read_bytes()], name[1]
+    assert any(name for _, name in saved)
