@@ -5,9 +5,12 @@ A file is always replaced as a whole, so that a kill at any moment leaves the ol
 
 import csv
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +98,40 @@ def find_run(rows: pd.DataFrame, key: str, epochs: int) -> pd.DataFrame | None:
     return run if whole else None
 
 
+def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
+    """The probabilities kept beside a record, in a file of the same name that ends in .npz: by key, `(n, 10)` float16.
+
+    Raises LabError where the file is damaged.
+    """
+    file = path.with_suffix(".npz")
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name.split("_")[0]: arrays[name] for name in arrays.files if name.endswith(f"_{split}")}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
+
+
+def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], keep: list[str] | None = None) -> None:
+    """Add probabilities to those kept beside a record, and drop those whose key is not in `keep`, if that is given."""
+    file = path.with_suffix(".npz")
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        kept = {**read_probabilities(path, split), **by_key}
+        names = sorted(kept) if keep is None else keep
+        _replace(file, lambda new: np.savez_compressed(new, **{f"{key}_{split}": kept[key] for key in names}))
+
+
+def _replace(path: Path, write: Callable[[io.BufferedWriter], None]) -> None:
+    """Put a file in the place of another, whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    with new.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
 def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None = None) -> None:
     """Add whole runs to a record. `keep` lists the keys the record is to hold, in order; others are dropped.
 
@@ -111,9 +148,5 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
             rows = rows[rows["key"].isin(place)]
             rows = rows.sort_values(["key", "epoch"], key=lambda c: c.map(place) if c.name == "key" else c)
         extra = rows.columns.difference([*COLUMNS, MACHINE], sort=False)
-        new = path.with_name(f".{path.name}.new")
-        with new.open("w", encoding="utf-8", newline="") as file:
-            rows[[*COLUMNS, *extra, MACHINE]].to_csv(file, index=False, lineterminator="\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
+        text = rows[[*COLUMNS, *extra, MACHINE]].to_csv(index=False, lineterminator="\n")
+        _replace(path, lambda new: new.write(text.encode()))

@@ -1,6 +1,6 @@
 """What came out of a study: arrays to draw and judge, and a rounded table to read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,15 @@ TITLES = {
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The runs of one study. `runs` maps each value of the setting `vary` to one table of epochs for every seed."""
+    """The runs of one study. `runs` maps each value of the setting `vary` to one table of epochs for every seed.
+
+    `probabilities` maps it to what the runs answered to the split that the study keeps, `(seeds, images, 10)`.
+    """
 
     name: str
     vary: str
     runs: dict[object, list[pd.DataFrame]]
+    probabilities: dict[object, np.ndarray] = field(default_factory=dict)
 
     def curves(self, metric: str) -> dict[object, np.ndarray]:
         """Map each value to an array `(seeds, epochs)` of `metric`, a column of the record. Accuracies are fractions.

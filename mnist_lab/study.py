@@ -15,7 +15,18 @@ import pandas as pd
 from mnist_lab.data import Digits
 from mnist_lab.describe import describe_model
 from mnist_lab.errors import LabError
-from mnist_lab.record import COLUMNS, MACHINE, digest_data, find_folder, find_run, make_key, read_record, write_runs
+from mnist_lab.record import (
+    COLUMNS,
+    MACHINE,
+    digest_data,
+    find_folder,
+    find_run,
+    make_key,
+    read_probabilities,
+    read_record,
+    write_probabilities,
+    write_runs,
+)
 from mnist_lab.results import Results
 from mnist_lab.train import build_model, flatten
 from mnist_lab.workers import CLEAN, Configuration, train_all
@@ -31,7 +42,8 @@ class Study:
     `build(**settings)` returns a compiled Keras model. `fixed | {vary: value}` are its settings, and those of the
     training: `epochs`, `batch_size` and `train_size` (the first images only; None for all). `over` is a tuple of
     values, or a dict from a label to several settings at once. With `timing=True` runs go one at a time and are never
-    taken from another study, so that their `seconds` can be compared.
+    taken from another study, so that their `seconds` can be compared. `keep="val"` or `"test"` keeps the probabilities
+    that each run gives to the images of that split, in `img/<name>.npz`.
 
     Raises LabError, in one line, for a setting that nobody takes, one that is missing, one of the wrong kind, an
     empty or repeated value, and an empty or repeated seed.
@@ -44,6 +56,7 @@ class Study:
     over: Iterable | Mapping[object, Mapping[str, object]]
     seeds: Iterable[int]
     timing: bool = False
+    keep: str | None = None
     settings: dict[object, dict[str, object]] = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -55,10 +68,12 @@ class Study:
             raise self._error(f"over is {self.over!r}, but must be a tuple of values or a dict of settings")
         if isinstance(self.seeds, (str, bytes)) or not isinstance(self.seeds, Iterable):
             raise self._error(f"seeds is {self.seeds!r}, but must be whole numbers, such as range(3)")
-        keep = object.__setattr__  # the usual way to fill in a frozen dataclass
-        keep(self, "over", self.over if isinstance(self.over, Mapping) else tuple(self.over))
-        keep(self, "seeds", tuple(self.seeds))
-        keep(self, "settings", self._all_settings())
+        if self.keep not in (None, "val", "test"):
+            raise self._error(f"keep is {self.keep!r}, but allowed are 'val', 'test' and None")
+        fill = object.__setattr__  # the usual way to fill in a frozen dataclass
+        fill(self, "over", self.over if isinstance(self.over, Mapping) else tuple(self.over))
+        fill(self, "seeds", tuple(self.seeds))
+        fill(self, "settings", self._all_settings())
         if not self.over:
             raise self._error(f"over is empty: give at least one value of {self.vary}")
         if not self.seeds:
@@ -66,7 +81,7 @@ class Study:
         for seed in self.seeds:
             if not _is_whole(seed) or not 0 <= seed < 2**32:
                 raise self._error(f"seed is {seed!r}, but allowed is a whole number from 0 to 4,294,967,295")
-        keep(self, "seeds", tuple(int(seed) for seed in self.seeds))
+        fill(self, "seeds", tuple(int(seed) for seed in self.seeds))
         if len(set(self.seeds)) < len(self.seeds):
             raise self._error(f"a seed stands twice in {self.seeds}")
         takes = self._builder_parameters()
@@ -141,7 +156,7 @@ def run(
     workers = _count_workers(workers)
     if seeds is not None or train_size is not None:
         fixed = study.fixed if train_size is None else {**study.fixed, "train_size": train_size}
-        cut = {name: getattr(study, name) for name in ("name", "build", "vary", "over", "timing")}
+        cut = {name: getattr(study, name) for name in ("name", "build", "vary", "over", "timing", "keep")}
         study = Study(**cut, fixed=fixed, seeds=study.seeds if seeds is None else seeds)
         mode = "local" if mode == "record" else mode  # a quick look is never the record
     configurations = _configure(study, digits)
@@ -154,14 +169,21 @@ def run(
         raise study._error(f"{_name_runs(missing)} missing from {record}; train with: mnist-lab run --record")
     target = record if mode == "record" else local
     workers = 1 if study.timing else workers
-    for configuration, seed, history in train_all(study.name, missing, workers, terminal=mode == "record"):
-        rows = _tidy(configuration, seed, history)
-        write_runs(target, [rows])
-        found[configuration.key(seed=seed)] = rows
+    for configuration, seed, history, kept in train_all(study.name, missing, workers, terminal=mode == "record"):
+        key = configuration.key(seed=seed)
+        found[key] = _tidy(configuration, seed, history), kept
+        if study.keep:  # before the run itself: what the record holds is whole
+            write_probabilities(target, study.keep, {key: kept})
+        write_runs(target, [found[key][0]])
+    keys = {c.label: [c.key(seed=seed) for seed in study.seeds] for c in configurations}
     if mode == "record":  # only now that all is there, drop what the study does not ask for
-        write_runs(record, found.values(), keep=[c.key(seed=seed) for c in configurations for seed in study.seeds])
-    runs = {c.label: [found[c.key(seed=seed)] for seed in study.seeds] for c in configurations}
-    return Results(study.name, study.vary, runs)
+        asked = [key for seeds in keys.values() for key in seeds]
+        if study.keep:
+            write_probabilities(record, study.keep, {key: found[key][1] for key in asked}, keep=asked)
+        write_runs(record, [rows for rows, _ in found.values()], keep=asked)
+    runs = {label: [found[key][0] for key in seeds] for label, seeds in keys.items()}
+    kept = {label: np.array([found[key][1] for key in seeds]) for label, seeds in keys.items()} if study.keep else {}
+    return Results(study.name, study.vary, runs, kept)
 
 
 def _count_workers(workers: int | None) -> int:
@@ -205,7 +227,9 @@ def _configure(study: Study, digits: Digits) -> list[Configuration]:
         epochs, batch_size = decides["epochs"], decides["batch_size"]
         seconds = _guess_seconds(model, epochs, batch_size, part)
         configurations.append(
-            Configuration(label, where, study.build, settings, epochs, batch_size, part, digest, key, seconds)
+            Configuration(
+                label, where, study.build, settings, epochs, batch_size, part, digest, key, seconds, study.keep
+            )
         )
     return configurations
 
@@ -221,21 +245,22 @@ def _guess_seconds(model, epochs: int, batch_size: int, digits: Digits) -> float
     return epochs * images * (operations / 80e9 + 50e-6 / batch_size)
 
 
-def _find_runs(study: Study, configurations: list, sources: list[Path], folder: Path) -> dict[str, pd.DataFrame]:
-    """The recorded runs by key: the study's own, then those that another study has under the same key."""
+def _find_runs(study: Study, configurations: list, sources: list[Path], folder: Path) -> dict[str, tuple]:
+    """The recorded runs and their probabilities by key: the study's own, then those of others under the same key."""
     wanted = {c.key(seed=seed): (c, seed) for c in configurations for seed in study.seeds}
     ours = ".local.csv" if len(sources) > 1 else None
     others = [p for p in sorted(folder.glob("*.csv")) if p not in sources and (ours or ".local." not in p.name)]
-    found: dict[str, pd.DataFrame] = {}
+    found: dict[str, tuple] = {}
     for path in [*sources, *others]:
         if len(found) == len(wanted):
             break
         rows = read_record(path)
+        kept = read_probabilities(path, study.keep) if study.keep else {}
         for key in set(rows["key"]) & set(wanted) - set(found):
             configuration, seed = wanted[key]
             run_rows = find_run(rows, key, configuration.epochs)
-            if run_rows is not None:
-                found[key] = run_rows.assign(value=str(configuration.label), seed=seed)
+            if run_rows is not None and (key in kept or not study.keep):
+                found[key] = run_rows.assign(value=str(configuration.label), seed=seed), kept.get(key)
     return found
 
 

@@ -45,10 +45,11 @@ class Configuration:
     digest: str  # of the digits
     key: Callable[..., str]
     seconds: float  # that one run may take, a guess
+    keep: str | None  # the split, "val" or "test", whose probabilities come back with the history
 
 
-def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterator[tuple[Configuration, int, dict]]:
-    """Train the missing pairs of a configuration and a seed; yield each with its history as it ends.
+def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterator[tuple]:
+    """Train the missing pairs of a configuration and a seed; yield each, with its history and probabilities, as it ends.
 
     Says how many and about how long, then shows a bar with the time left, in the notebook or (`terminal`) on stderr.
     Raises LabError, before any run starts, for a model that cannot be trained.
@@ -73,11 +74,11 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
     layout = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
     make_bar = terminal_tqdm if terminal else tqdm
     with make_bar(total=sum(guess), desc=name, bar_format=layout, postfix=f"0 of {len(runs)} runs", leave=False) as bar:
-        for done, (number, history) in enumerate(results, 1):
+        for done, (number, history, probabilities) in enumerate(results, 1):
             configuration, seed = runs[number]
             if isinstance(history, str):
                 raise LabError(f"{configuration.where}, seed {seed}: {history}")
-            yield configuration, seed, history
+            yield configuration, seed, history, probabilities
             bar.set_postfix_str(f"{done} of {len(runs)} runs", refresh=False)
             bar.update(guess[number])
 
@@ -106,8 +107,11 @@ _digits: dict[str, Digits] = {}
 _trainers: OrderedDict[str, Trainer] = OrderedDict()
 
 
-def _train_one(number: int, configuration: Configuration, seed: int, policy: str) -> tuple[int, dict | str]:
-    """One run, in a worker process: the history with the test scores, or what went wrong in one line."""
+def _train_one(number: int, configuration: Configuration, seed: int, policy: str) -> tuple:
+    """One run, in a worker process: its history with the test scores, and the probabilities to keep, if any.
+
+    What goes wrong comes back in one line, in the place of the history.
+    """
     try:
         _leave_with_parent()
         use_one_thread()
@@ -122,9 +126,10 @@ def _train_one(number: int, configuration: Configuration, seed: int, policy: str
         before_last = configuration.epochs - 1
         for metric, score in trainer.evaluate(digits.test).items():
             history[f"test_{metric}"] = [math.nan] * before_last + [score]
-        return number, history | {MACHINE: [""] * before_last + [_name_machine()]}
+        kept = trainer.predict(getattr(digits, configuration.keep)) if configuration.keep else None
+        return number, history | {MACHINE: [""] * before_last + [_name_machine()]}, kept
     except Exception as error:
-        return number, one_line(error)
+        return number, one_line(error), None
 
 
 @cache

@@ -53,6 +53,7 @@ def read_scores(path):
         ({"fixed": 3}, "fixed is a int"),
         ({"build": lambda **settings: None}, "build takes \\*\\*settings, so a setting could be ignored"),
         ({"build": None}, "build is None"),
+        ({"keep": "train"}, "keep is 'train', but allowed are 'val', 'test' and None"),
         ({"name": "../s"}, "a study's name is '../s', but"),
     ],
 )
@@ -132,6 +133,28 @@ def test_a_study_that_cannot_be_recorded_leaves_the_record_alone(few, project, m
     with pytest.raises(LabError, match="optimizer='sparse' cannot be trained"):
         run(make_study(**study, over={"sparse": {"optimizer": keras.optimizers.SGD(0.1, clipnorm="a")}}), few)
     assert (project / "img" / "s.csv").read_bytes() == before
+
+
+def test_kept_probabilities_are_the_answers_that_were_scored(few, project, monkeypatch, capsys):
+    study = make_study(over=(0.3,), keep="test")
+    run(make_study(over=(0.3,)), few)  # without probabilities, this does not do
+    results = run(study, few)
+    probabilities = results.probabilities[0.3]
+    assert (probabilities.shape, probabilities.dtype) == ((2, 200, 10), np.float16)
+    right = (probabilities.argmax(axis=2) == few.test.y.argmax(axis=1)).mean(axis=1)
+    np.testing.assert_allclose(right, results.curves("test_accuracy")[0.3][:, -1], atol=1e-6)
+    assert capsys.readouterr().out.count("training 2 runs") == 2
+    assert np.array_equal(run(study, few).probabilities[0.3], probabilities)
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    run(study, few)
+    monkeypatch.setenv("MNIST_LAB_MODE", "test")
+    assert np.array_equal(run(study, few).probabilities[0.3], probabilities)
+    assert np.array_equal(
+        run(make_study(name="t", over=(0.3,), seeds=(1,), keep="test"), few).probabilities[0.3][0], probabilities[1]
+    )
+    (project / "img" / "s.npz").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(LabError, match=r"s\.npz: cannot be read"):
+        run(study, few)
 
 
 def test_a_timing_study_measures_for_itself(few, project, capsys):
