@@ -49,7 +49,7 @@ class Configuration:
 
 
 def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterator[tuple]:
-    """Train the missing pairs of a configuration and a seed; yield each, with its history and probabilities, as it ends.
+    """Train the missing pairs of a configuration and a seed; yield each, its history and probabilities as it ends.
 
     Says how many and about how long, then shows a bar with the time left, in the notebook or (`terminal`) on stderr.
     Raises LabError, before any run starts, for a model that cannot be trained.
