@@ -33,7 +33,7 @@ def execute(path: Path, record: bool = False, workers: int | None = None, advanc
     The file is written only when every cell has run. Raises LabError, naming the cell, where one fails.
     """
     notebook = read_notebook(path)
-    stored = {cell["id"]: cell.get("outputs") for cell in notebook.cells if IGNORED in cell.metadata.get("tags", [])}
+    stored = [cell.get("outputs") if IGNORED in cell.metadata.get("tags", []) else None for cell in notebook.cells]
     environment = {**os.environ, "MNIST_LAB_MODE": "record" if record else "replay"}
     if workers is not None:
         environment["MNIST_LAB_WORKERS"] = str(workers)
@@ -56,14 +56,16 @@ def execute(path: Path, record: bool = False, workers: int | None = None, advanc
     except DeadKernelError:
         raise LabError(f"{path}: the kernel died") from None
     seconds = time.perf_counter() - began
-    for cell in notebook.cells:
-        if stored.get(cell["id"]):
-            cell.outputs = stored[cell["id"]]
+    for cell, outputs in zip(notebook.cells, stored, strict=True):
+        if outputs:
+            cell.outputs = outputs
     notebook.metadata = {  # the kernel's own version would differ from machine to machine
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    nbformat.write(notebook, path)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+    os.replace(new, path)
     return seconds
 
 

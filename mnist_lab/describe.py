@@ -5,8 +5,10 @@ Keras that adds an argument describes an old model as before. Learning rates are
 own enters by its source.
 """
 
+import dis
 import hashlib
 import inspect
+import linecache
 import textwrap
 import types
 
@@ -47,10 +49,11 @@ def _describe(thing, always: tuple[str, ...] = ()) -> dict:
         raise LabError(f"{kind.__name__} cannot be recognised again: give it a get_config() method") from None
     if isinstance(thing, keras.layers.InputLayer):
         config = {"batch_shape": config["batch_shape"]}
+    config |= _hidden_arguments(thing, config)
     defaults = _default_config(thing, config)
     settings = {}
     for name, value in config.items():
-        if name in ("name", "dtype") or (name in defaults and name not in always and defaults[name] == value):
+        if name in ("name", "dtype") or (name in defaults and name not in always and _same(defaults[name], value)):
             continue
         settings[name] = _describe_setting(thing, name, value)
     policy = getattr(getattr(thing, "dtype_policy", None), "name", "float32")
@@ -98,9 +101,31 @@ def _default_config(thing, config: dict) -> dict:
         return {}  # then every argument enters the description
 
 
+def _hidden_arguments(thing, config: dict) -> dict:
+    """What a user's class takes and keeps, where the `get_config` it inherits does not tell of it.
+
+    Raises LabError for an argument that is not kept under its name either.
+    """
+    if is_keras_own(type(thing)) or "__init__" not in vars(type(thing)):
+        return {}
+    parameters = list(inspect.signature(type(thing).__init__).parameters.values())[1:]
+    hidden = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in config]
+    for name in hidden:
+        if name not in ("name", "dtype") and not hasattr(thing, name):
+            raise LabError(f"{type(thing).__name__} takes {name} and keeps no such attribute: tell it in get_config()")
+    return {name: getattr(thing, name) for name in hidden if hasattr(thing, name)}
+
+
+def _same(a, b) -> bool:
+    try:
+        return bool(a == b)
+    except ValueError:  # arrays: then the value enters the description
+        return False
+
+
 def _describe_setting(thing, name: str, value):
     """Describe one entry of a configuration; what Keras would only name there (a user's function) by its source."""
-    raw = getattr(thing, name, getattr(thing, f"_{name}", None))
+    raw = getattr(thing, f"_{name}", getattr(thing, name, None))  # optimizer.learning_rate would call a function
     if inspect.isfunction(raw) and not _from_library(raw):
         return {"function": raw.__name__, "source": _source(raw)}
     if isinstance(value, dict) and {"class_name", "config"} <= set(value):
@@ -154,7 +179,8 @@ def _plain(value, other=None):
 
 
 def _from_library(thing) -> bool:
-    home = (getattr(thing, "__module__", None) or "builtins").split(".")[0]
+    home = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None) or "builtins"
+    home = home.split(".")[0]
     return home in LIBRARIES and not (home == "builtins" and inspect.isfunction(thing))
 
 
@@ -165,22 +191,38 @@ def _source(code, seen: tuple = ()) -> str:
     seen = (*seen, code)
     if inspect.isclass(code):
         bases = [base.__qualname__ if _from_library(base) else _source(base, seen) for base in code.__bases__]
-        members = {name: value for name, value in vars(code).items() if not name.startswith("__") or name == "__init__"}
+        members = {n: v for n, v in vars(code).items() if not n.startswith("__") or inspect.isfunction(v)}
         told = [bases, [(name, _used(code, name, value, seen)) for name, value in sorted(members.items())]]
         return hashlib.sha256(repr(told).encode()).hexdigest()
     try:
-        lines = textwrap.dedent(inspect.getsource(code))
+        text = _lambda_text(code) if code.__name__ == "<lambda>" else textwrap.dedent(inspect.getsource(code))
     except (OSError, TypeError):
         raise LabError(f"{getattr(code, '__name__', code)} cannot be recognised again: it has no source") from None
-    around = inspect.getclosurevars(code)
-    used = {**around.globals, **around.nonlocals}
+    around = {**code.__globals__, **inspect.getclosurevars(code).nonlocals}
+    names = sorted(name for name in _free_names(code.__code__) if name in around)
     defaults = [(name, p.default) for name, p in inspect.signature(code).parameters.items() if p.default is not p.empty]
-    if code.__name__ == "<lambda>":
-        # its source is the whole line, and other lambdas may stand on it
-        inner = code.__code__
-        lines += f"{inner.co_code.hex()} {inner.co_names} {[c for c in inner.co_consts if isinstance(c, PLAIN)]}"
-    told = [lines, [(name, _used(code, name, value, seen)) for name, value in [*sorted(used.items()), *defaults]]]
+    values = [(name, around[name]) for name in names] + defaults
+    told = [text, [(name, _used(code, name, value, seen)) for name, value in values]]
     return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _free_names(code: types.CodeType) -> set[str]:
+    """What a function takes from around it by name, the functions inside it included; attributes are none of it."""
+    taken = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return taken.union(code.co_freevars, *map(_free_names, inner))
+
+
+def _lambda_text(code) -> str:
+    """The text of a lambda's body alone: its line may hold others."""
+    spans = [p for p in code.__code__.co_positions() if None not in p and p[2:] != (0, 0)]
+    lines = linecache.getlines(code.__code__.co_filename)
+    (first, start), (last, end) = min((p[0], p[2]) for p in spans), max((p[1], p[3]) for p in spans)
+    text = "".join(lines[first - 1 : last]).encode()
+    if not text:
+        raise OSError
+    tail = len(lines[last - 1].encode()) - end
+    return text[start : len(text) - tail].decode(errors="replace")
 
 
 def _used(code, name: str, value, seen: tuple) -> str:
@@ -189,14 +231,15 @@ def _used(code, name: str, value, seen: tuple) -> str:
         value = value.__func__
     if isinstance(value, property):
         value = value.fget
+    value = getattr(value, "python_function", value)  # under tf.function
     if isinstance(value, types.ModuleType):
-        return value.__name__
+        return value.__name__ if _from_library(value) else _module_text(value)
     if inspect.isfunction(value) or inspect.isclass(value):
         return value.__qualname__ if _from_library(value) else _source(value, seen)
-    if callable(value) and _from_library(type(value)):
-        return getattr(value, "__name__", type(value).__name__)
     if hasattr(value, "get_config"):
         return repr(_describe(value))
+    if callable(value) and _from_library(type(value)):
+        return getattr(value, "__name__", type(value).__name__)
     try:
         return repr(_plain(value))
     except LabError:
@@ -204,3 +247,10 @@ def _used(code, name: str, value, seen: tuple) -> str:
             f"{code.__name__} uses {name}, a {type(value).__name__}, by which it cannot be recognised again: "
             "use plain numbers, strings, lists or arrays"
         ) from None
+
+
+def _module_text(module: types.ModuleType) -> str:
+    try:
+        return inspect.getsource(module)
+    except (OSError, TypeError):
+        return module.__name__  # written in C: a library

@@ -156,7 +156,7 @@ def plot_history(history: dict[str, list[float]]) -> Figure:
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         for name, marker, color in ((metric, "o", "0.55"), (f"val_{metric}", "s", "black")):
-            values = _scaled(metric, np.array(history[name]))
+            values = _scaled(metric, np.array(history.get(name, [])))
             axes.plot(
                 np.arange(1, len(values) + 1), values, marker=marker, color=color, label=TITLES[name].split(" (")[0]
             )

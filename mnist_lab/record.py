@@ -63,6 +63,8 @@ def read_record(path: Path) -> pd.DataFrame:
             header, *lines = csv.reader(file, strict=True)
     except (OSError, UnicodeError, csv.Error, ValueError) as error:
         raise LabError(f"{path}: cannot be read as a record ({error})") from None
+    if len(set(header)) < len(header):
+        raise LabError(f"{path}, line 1: a column stands twice")
     missing = [column for column in [*COLUMNS, MACHINE] if column not in header]
     if missing:
         raise LabError(f"{path}, line 1: no column {', '.join(missing)}; a record has {', '.join(COLUMNS)}, {MACHINE}")
@@ -74,8 +76,8 @@ def read_record(path: Path) -> pd.DataFrame:
     for column in rows.columns.difference([*TEXT, MACHINE]):
         kind = "a whole number" if column in WHOLE else "a number"
         empty = rows[column] == ""
-        pattern = r"\d+" if column in WHOLE else r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf)|nan"
-        allowed = rows[column].str.fullmatch(pattern) | (empty & (column not in WHOLE))
+        pattern = r"\d{1,18}" if column in WHOLE else r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf)|nan"
+        allowed = rows[column].str.fullmatch(pattern) | (empty & column.startswith("test_"))
         _refuse(path, rows, ~allowed, f"{column} is not {kind}", column)
         rows[column] = rows[column].astype(int) if column in WHOLE else rows[column].replace("", "nan").astype(float)
     rows = rows.drop_duplicates()
@@ -129,7 +131,10 @@ def _replace(path: Path, write: Callable[[io.BufferedWriter], None]) -> None:
         write(file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(new, path)
+    try:
+        os.replace(new, path)
+    except PermissionError:  # on Windows, while a spreadsheet has it open
+        raise LabError(f"{path}: cannot be replaced; close what has it open, and run again") from None
 
 
 def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None = None) -> None:
@@ -148,5 +153,8 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
             rows = rows[rows["key"].isin(place)]
             rows = rows.sort_values(["key", "epoch"], key=lambda c: c.map(place) if c.name == "key" else c)
         extra = rows.columns.difference([*COLUMNS, MACHINE], sort=False)
+        blank = [column for column in rows if column.startswith("test_")]  # before the last epoch
+        told = [*SCORES, "seconds", *extra]
+        rows = rows.assign(**{c: rows[c].astype(object).fillna("nan") for c in told if c not in blank})
         text = rows[[*COLUMNS, *extra, MACHINE]].to_csv(index=False, lineterminator="\n")
         _replace(path, lambda new: new.write(text.encode()))

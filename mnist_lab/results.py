@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
-from mnist_lab.record import COLUMNS, MACHINE
+from mnist_lab.record import MACHINE, TEXT, WHOLE
 
 TITLES = {
     "accuracy": "training accuracy as it runs (%)",
@@ -38,11 +38,10 @@ class Results:
 
         Raises LabError for a metric that was not recorded.
         """
-        for runs in self.runs.values():
-            for run in runs:
-                if metric not in run or (run[metric].isna().all() and metric not in COLUMNS):
-                    known = [name for name in run.columns if name not in ("key", "value", "seed", "epoch", MACHINE)]
-                    raise LabError(f"{self.name}: no {metric!r} was recorded, but {', '.join(known)}")
+        for run in (run for runs in self.runs.values() for run in runs):
+            if not _holds(run, metric):
+                known = [name for name in run if name not in (*TEXT, *WHOLE, MACHINE) and _holds(run, name)]
+                raise LabError(f"{self.name}: no {metric!r} was recorded, but {', '.join(known)}")
         return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
 
     def final(self, metric: str = "val_accuracy") -> dict[object, float]:
@@ -60,7 +59,9 @@ class Results:
     def table(self, *metrics: str) -> pd.DataFrame:
         """Mean and standard deviation over seeds at the last epoch, rounded, a row a value, a column a metric."""
         rows = {str(value): {"seeds": str(len(runs))} for value, runs in self.runs.items()}
-        for metric in metrics or ("val_accuracy", "val_loss", "clean_accuracy", "clean_loss"):
+        usual = ("val_accuracy", "val_loss", "clean_accuracy", "clean_loss")
+        run = next(iter(self.runs.values()))[0]
+        for metric in metrics or [metric for metric in usual if _holds(run, metric)]:
             for value, curves in self.curves(metric).items():
                 last = curves[:, -1] * (100 if metric.endswith("accuracy") else 1)
                 digits = 2 if metric.endswith("accuracy") else 4
@@ -72,6 +73,11 @@ class Results:
 
     def _repr_html_(self) -> str:
         return self.table().to_html()
+
+
+def _holds(run: pd.DataFrame, metric: str) -> bool:
+    """Whether a metric was recorded; a loss that is nan throughout was, since training can diverge."""
+    return metric in run and not (metric.endswith("accuracy") and run[metric].isna().all())
 
 
 def spread(values: np.ndarray, digits: int = 2) -> str:

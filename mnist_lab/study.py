@@ -150,6 +150,8 @@ def run(
     Raises LabError, in one line and before anything is trained, for what is wrong with the study, and where a run is
     missing that may not be trained.
     """
+    if not isinstance(study, Study):
+        raise LabError(f"run takes a Study and its digits, in this order, not a {type(study).__name__}")
     if not isinstance(digits, Digits):
         raise study._error(f"digits is a {type(digits).__name__}, but must be what lab.load_digits returns")
     mode = os.environ.get("MNIST_LAB_MODE") or ("test" if "PYTEST_VERSION" in os.environ else "local")
@@ -167,6 +169,11 @@ def run(
     missing = [(c, seed) for c in configurations for seed in study.seeds if c.key(seed=seed) not in found]
     if missing and mode in ("replay", "test"):
         raise study._error(f"{_name_runs(missing)} missing from {record}; train with: mnist-lab run --record")
+    asked = [c.key(seed=seed) for c in configurations for seed in study.seeds]
+    if mode == "record" and _recorded.setdefault(study.name, asked) != asked:
+        raise study._error(f"another study of this name was recorded in {record}; give this one a name of its own")
+    if missing and folder.exists() and not os.access(folder, os.W_OK):
+        raise study._error(f"{folder} cannot be written to, so nothing could be kept; nothing is trained")
     target = record if mode == "record" else local
     workers = 1 if study.timing else workers
     for configuration, seed, history, kept in train_all(study.name, missing, workers, terminal=mode == "record"):
@@ -177,13 +184,15 @@ def run(
         write_runs(target, [found[key][0]])
     keys = {c.label: [c.key(seed=seed) for seed in study.seeds] for c in configurations}
     if mode == "record":  # only now that all is there, drop what the study does not ask for
-        asked = [key for seeds in keys.values() for key in seeds]
         if study.keep:
             write_probabilities(record, study.keep, {key: found[key][1] for key in asked}, keep=asked)
         write_runs(record, [rows for rows, _ in found.values()], keep=asked)
     runs = {label: [found[key][0] for key in seeds] for label, seeds in keys.items()}
     kept = {label: np.array([found[key][1] for key in seeds]) for label, seeds in keys.items()} if study.keep else {}
     return Results(study.name, study.vary, runs, kept)
+
+
+_recorded: dict[str, list[str]] = {}  # by study, the keys it asked for: two studies must not overwrite each other
 
 
 def _count_workers(workers: int | None) -> int:
@@ -239,7 +248,10 @@ def _guess_seconds(model, epochs: int, batch_size: int, digits: Digits) -> float
     operations = 0
     for layer in flatten(model):
         if not layer._layers and getattr(layer, "kernel", None) is not None:
-            positions = math.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) > 2 else 1
+            try:
+                positions = math.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) > 2 else 1
+            except AttributeError:  # a layer inside another has no output of its own to ask for
+                positions = 1
             operations += 2 * math.prod(layer.kernel.shape) * positions
     images = 3 * len(digits.train) + len(digits.val) + min(len(digits.train), CLEAN)
     return epochs * images * (operations / 80e9 + 50e-6 / batch_size)
@@ -250,6 +262,7 @@ def _find_runs(study: Study, configurations: list, sources: list[Path], folder: 
     wanted = {c.key(seed=seed): (c, seed) for c in configurations for seed in study.seeds}
     ours = ".local.csv" if len(sources) > 1 else None
     others = [p for p in sorted(folder.glob("*.csv")) if p not in sources and (ours or ".local." not in p.name)]
+    others = [] if study.timing else others  # seconds of another session do not compare
     found: dict[str, tuple] = {}
     for path in [*sources, *others]:
         if len(found) == len(wanted):

@@ -113,6 +113,62 @@ def test_own_code_counts_by_its_source_and_by_what_it_uses():
     assert describe(layers.Lambda(lambda x: 2 * x)) != describe(layers.Lambda(lambda x: 3 * x))
 
 
+FACTOR = 2.0
+dropout = object()  # a name that layers use for an attribute of their own
+
+
+def test_own_code_counts_wherever_it_is(monkeypatch):
+    def make_initializer(value):
+        class Constant(keras.initializers.Initializer):
+            def __call__(self, shape, dtype=None):
+                return keras.ops.full(shape, value)
+
+        return layers.Dense(5, kernel_initializer=Constant())
+
+    assert describe(make_initializer(1)) == describe(make_initializer(1)) != describe(make_initializer(2))
+
+    def make_rate(value):
+        return optimizers.SGD(lambda: value)
+
+    assert describe(optimizer=make_rate(1)) == describe(optimizer=make_rate(1)) != describe(optimizer=make_rate(2))
+
+    class Focal(losses.Loss):  # takes an argument that the inherited get_config does not tell
+        def __init__(self, gamma):
+            super().__init__()
+            self.gamma = gamma
+
+        def call(self, y_true, y_pred):
+            return keras.ops.abs(y_true - y_pred) ** self.gamma
+
+    assert describe(loss=Focal(1)) == describe(loss=Focal(1)) != describe(loss=Focal(2))
+
+    def nested(y_true, y_pred):
+        return (lambda: FACTOR * keras.ops.mean(y_true - y_pred))()
+
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dropout = layers.Dropout(0.5)
+
+        def call(self, x):
+            return self.dropout(x)
+
+    before = describe(Block(), loss=nested)
+    assert describe(Block(), loss=nested) == before
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert describe(Block(), loss=nested) != before
+
+    def make_smoothed(smoothing):
+        inner = losses.CategoricalCrossentropy(label_smoothing=smoothing)
+
+        def loss(y_true, y_pred):
+            return inner(y_true, y_pred)
+
+        return loss
+
+    assert describe(loss=make_smoothed(0.1)) == describe(loss=make_smoothed(0.1)) != describe(loss=make_smoothed(0.2))
+
+
 def test_what_cannot_be_recognised_again_is_refused():
     source = {"__name__": "elsewhere"}
     exec("def unseen(y_true, y_pred): return (y_true - y_pred) ** 2", source)

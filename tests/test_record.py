@@ -29,6 +29,12 @@ def test_every_bit_reads_back(record):
     pd.testing.assert_frame_equal(find_run(rows, A, 2).reset_index(drop=True), make_run(A), check_exact=True)
 
 
+def test_a_loss_that_diverged_reads_back(tmp_path):
+    write_runs(tmp_path / "d.csv", [make_run(A, loss=[0.5, np.nan], val_loss=[np.inf, np.nan])])
+    rows = find_run(read_record(tmp_path / "d.csv"), A, 2)
+    assert list(rows["val_loss"]) == [np.inf, pytest.approx(np.nan, nan_ok=True)]
+
+
 def test_runs_are_added_ordered_and_dropped(record):
     write_runs(record, [make_run(C, auc=[0.5, 0.75])], keep=[C, A])
     rows = read_record(record)
@@ -76,6 +82,8 @@ def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
         (lambda text: text[:-40], "line 5: 1[0-3] values, but 14 columns"),
         (lambda text: text.replace(",epoch", ",EPOCH", 1), "line 1: no column epoch"),
         (lambda text: text + text.splitlines()[1].replace("0.", "1.", 1) + "\n", "line 6: this epoch of this run"),
+        (lambda text: text.replace("loss", "accuracy", 1), "line 1: a column stands twice"),
+        (lambda text: text.replace(text.splitlines()[1].split(",")[5], "", 1), "line 2: "),
         (lambda text: "", "cannot be read as a record"),
         (lambda text: text.replace("a, b", "\xff\xfe"), "cannot be read as a record"),
     ],

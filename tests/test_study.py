@@ -106,11 +106,13 @@ def test_runs_are_the_same_bits_however_they_are_trained(few, project, monkeypat
     record = project / "img" / "s.csv"
     alone = make_study(over=(0.3,), seeds=(1, 0))
     run(alone, few, workers=1)
+    monkeypatch.setattr("mnist_lab.study._recorded", {})
     run(make_study(), few, workers=2)
     assert read_scores(record).equals(scores)
     assert list(dict.fromkeys(zip(read_record(record)["value"], read_record(record)["seed"], strict=True))) == [
         ("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)
     ]  # fmt: skip
+    monkeypatch.setattr("mnist_lab.study._recorded", {})
     run(alone, few)  # what no study asks for any more is dropped
     assert set(read_record(record)["value"]) == {"0.3"}
 
@@ -130,9 +132,25 @@ def test_a_study_that_cannot_be_recorded_leaves_the_record_alone(few, project, m
     study = {"fixed": MLP | {"epochs": 1}, "vary": "optimizer", "seeds": (0, 1)}
     run(make_study(**study, over=optimizers), few)
     before = (project / "img" / "s.csv").read_bytes()
+    monkeypatch.setattr("mnist_lab.study._recorded", {})
     with pytest.raises(LabError, match="optimizer='sparse' cannot be trained"):
         run(make_study(**study, over={"sparse": {"optimizer": keras.optimizers.SGD(0.1, clipnorm="a")}}), few)
     assert (project / "img" / "s.csv").read_bytes() == before
+
+
+def test_two_studies_of_one_name_do_not_overwrite_each_other(few, project, monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    fixed = MLP | {"epochs": 1}
+    run(make_study(name="twin", fixed=fixed, over=(0.1,), seeds=(0,)), few)
+    with pytest.raises(LabError, match="another study of this name was recorded in"):
+        run(make_study(name="twin", fixed=fixed, over=(0.2,), seeds=(0,)), few)
+
+
+def test_what_is_handed_over_in_the_wrong_order_is_told(few):
+    with pytest.raises(LabError, match="run takes a Study and its digits, in this order, not a Digits"):
+        run(few, make_study())
+    with pytest.raises(LabError, match="study s: digits is a tuple"):
+        run(make_study(), (few.train.x, few.train.y))
 
 
 def test_kept_probabilities_are_the_answers_that_were_scored(few, project, monkeypatch, capsys):
