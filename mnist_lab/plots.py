@@ -64,7 +64,6 @@ def plot_curves(results: Results, label: str | None = None, clean: bool = False)
         if several:
             _draw_seeds(row[1], results, f"val_{metric}")
             row[1].set_xlabel(label)
-            row[1].set_ylim(row[0].get_ylim()) if not clean else None
             row[1].set_title("last epoch, every seed", fontsize=11)
     if several:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), title=label, loc="outside right upper")
@@ -108,7 +107,11 @@ def _draw_seeds(axes, results: Results, metric: str) -> None:
         aside = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
         axes.plot(place + aside, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
         axes.hlines(seeds.mean(), place - 0.36, place + 0.36, color="black", linewidth=1.5, zorder=3)
-    axes.set_xticks(range(len(last)), [str(value) for value in last])
+    names = [str(value) for value in last]
+    crowded = sum(map(len, names)) > 20
+    axes.set_xticks(range(len(last)), names, rotation=45 if crowded else 0)
+    if metric == "seconds":
+        axes.set_ylim(0, 1.05 * max(seconds.max() for seconds in last.values()))
     axes.set_ylabel(TITLES.get(metric, metric))
     _scale(axes, metric, last)
 
