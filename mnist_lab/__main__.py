@@ -12,6 +12,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm import tqdm
 
 from mnist_lab.errors import LabError
+from mnist_lab.record import replace_file
 
 IGNORED = "nbval-ignore-output"  # the tag of cells whose output differs each time: what is stored stays
 
@@ -63,9 +64,7 @@ def execute(path: Path, record: bool = False, workers: int | None = None, advanc
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
-    os.replace(new, path)
+    replace_file(path, lambda new: new.write(f"{nbformat.writes(notebook)}\n".encode()))
     return seconds
 
 

@@ -90,10 +90,15 @@ def _rename(node, place: dict):
     return place.get(node, node) if isinstance(node, str) else node
 
 
+def _parameters(thing) -> list[inspect.Parameter]:
+    """What the class of `thing` is made from, by name."""
+    every = list(inspect.signature(type(thing).__init__).parameters.values())[1:]
+    return [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
 def _default_config(thing, config: dict) -> dict:
     """What the other arguments are where only the required ones are given."""
-    parameters = list(inspect.signature(type(thing).__init__).parameters.values())[1:]
-    required = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    required = [parameter.name for parameter in _parameters(thing) if parameter.default is parameter.empty]
     try:
         other = type(thing)(**{name: getattr(thing, name, config.get(name)) for name in required})
         return {name: value for name, value in other.get_config().items() if name not in required}
@@ -108,8 +113,7 @@ def _hidden_arguments(thing, config: dict) -> dict:
     """
     if is_keras_own(type(thing)) or "__init__" not in vars(type(thing)):
         return {}
-    parameters = list(inspect.signature(type(thing).__init__).parameters.values())[1:]
-    hidden = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in config]
+    hidden = [parameter.name for parameter in _parameters(thing) if parameter.name not in config]
     for name in hidden:
         if name not in ("name", "dtype") and not hasattr(thing, name):
             raise LabError(f"{type(thing).__name__} takes {name} and keeps no such attribute: tell it in get_config()")

@@ -118,14 +118,19 @@ def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
 def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], keep: list[str] | None = None) -> None:
     """Add probabilities to those kept beside a record, and drop those whose key is not in `keep`, if that is given."""
     file = path.with_suffix(".npz")
-    with FileLock(file.with_name(f".{file.name}.lock")):
+    with _lock(file):
         kept = {**read_probabilities(path, split), **by_key}
         names = sorted(kept) if keep is None else keep
-        _replace(file, lambda new: np.savez_compressed(new, **{f"{key}_{split}": kept[key] for key in names}))
+        replace_file(file, lambda new: np.savez_compressed(new, **{f"{key}_{split}": kept[key] for key in names}))
 
 
-def _replace(path: Path, write: Callable[[io.BufferedWriter], None]) -> None:
-    """Put a file in the place of another, whole or not at all."""
+def _lock(path: Path) -> FileLock:
+    path.parent.mkdir(exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def replace_file(path: Path, write: Callable[[io.BufferedWriter], None]) -> None:
+    """Put a file in the place of another, whole or not at all. Raises LabError where the old one is held open."""
     new = path.with_name(f".{path.name}.new")
     with new.open("wb") as file:
         write(file)
@@ -142,8 +147,7 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
 
     Safe against kills and against other writers: the file is read, merged and replaced under a lock.
     """
-    path.parent.mkdir(exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with _lock(path):
         old = read_record(path)
         runs = list(runs)
         new_keys = {run["key"].iloc[0] for run in runs}
@@ -157,4 +161,4 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
         told = [*SCORES, "seconds", *extra]
         rows = rows.assign(**{c: rows[c].astype(object).fillna("nan") for c in told if c not in blank})
         text = rows[[*COLUMNS, *extra, MACHINE]].to_csv(index=False, lineterminator="\n")
-        _replace(path, lambda new: new.write(text.encode()))
+        replace_file(path, lambda new: new.write(text.encode()))

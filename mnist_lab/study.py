@@ -162,14 +162,16 @@ def run(
         study = Study(**cut, fixed=fixed, seeds=study.seeds if seeds is None else seeds)
         mode = "local" if mode == "record" else mode  # a quick look is never the record
     configurations = _configure(study, digits)
+    keys = {c.label: [c.key(seed=seed) for seed in study.seeds] for c in configurations}
+    asked = [key for of_label in keys.values() for key in of_label]
     folder = find_folder()
     record, local = folder / f"{study.name}.csv", folder / f"{study.name}.local.csv"
     sources = [record] if mode in ("record", "test") else [record, local]
     found = _find_runs(study, configurations, sources, folder)
-    missing = [(c, seed) for c in configurations for seed in study.seeds if c.key(seed=seed) not in found]
+    runs = [(c, seed) for c in configurations for seed in study.seeds]  # in the order of `asked`
+    missing = [run for run, key in zip(runs, asked, strict=True) if key not in found]
     if missing and mode in ("replay", "test"):
         raise study._error(f"{_name_runs(missing)} missing from {record}; train with: mnist-lab run --record")
-    asked = [c.key(seed=seed) for c in configurations for seed in study.seeds]
     if mode == "record" and _recorded.setdefault(study.name, asked) != asked:
         raise study._error(f"another study of this name was recorded in {record}; give this one a name of its own")
     if missing and folder.exists() and not os.access(folder, os.W_OK):
@@ -182,14 +184,13 @@ def run(
         if study.keep:  # before the run itself: what the record holds is whole
             write_probabilities(target, study.keep, {key: kept})
         write_runs(target, [found[key][0]])
-    keys = {c.label: [c.key(seed=seed) for seed in study.seeds] for c in configurations}
     if mode == "record":  # only now that all is there, drop what the study does not ask for
         if study.keep:
             write_probabilities(record, study.keep, {key: found[key][1] for key in asked}, keep=asked)
         write_runs(record, [rows for rows, _ in found.values()], keep=asked)
-    runs = {label: [found[key][0] for key in seeds] for label, seeds in keys.items()}
-    kept = {label: np.array([found[key][1] for key in seeds]) for label, seeds in keys.items()} if study.keep else {}
-    return Results(study.name, study.vary, runs, kept)
+    tables = {label: [found[key][0] for key in of_label] for label, of_label in keys.items()}
+    kept = {label: np.array([found[key][1] for key in of_label]) for label, of_label in keys.items() if study.keep}
+    return Results(study.name, study.vary, tables, kept)
 
 
 _recorded: dict[str, list[str]] = {}  # by study, the keys it asked for: two studies must not overwrite each other

@@ -4,7 +4,17 @@ import pytest
 
 from mnist_lab.data import Digits
 from mnist_lab.errors import LabError
-from mnist_lab.record import COLUMNS, MACHINE, digest_data, find_run, make_key, read_record, write_runs
+from mnist_lab.record import (
+    COLUMNS,
+    MACHINE,
+    digest_data,
+    find_run,
+    make_key,
+    read_probabilities,
+    read_record,
+    write_probabilities,
+    write_runs,
+)
 
 
 def make_run(key: str, epochs: int = 2, **columns) -> pd.DataFrame:
@@ -43,6 +53,16 @@ def test_runs_are_added_ordered_and_dropped(record):
     before = record.read_bytes()
     write_runs(record, [make_run(C, auc=[0.5, 0.75])], keep=[C, A])
     assert record.read_bytes() == before
+
+
+def test_probabilities_are_kept_and_dropped_in_a_folder_not_there_yet(tmp_path):
+    path = tmp_path / "img" / "s.local.csv"
+    write_probabilities(path, "test", {A: np.eye(2, dtype=np.float16), B: np.ones((2, 2), np.float16)})
+    write_probabilities(path, "test", {C: np.zeros((2, 2), np.float16)}, keep=[C, A])
+    kept = read_probabilities(path, "test")
+    assert list(kept) == [C, A]
+    assert (kept[A] == np.eye(2)).all()
+    assert read_probabilities(path, "val") == {}
 
 
 def test_a_run_that_is_not_whole_is_not_found_and_is_replaced(record):
