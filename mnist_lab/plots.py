@@ -9,9 +9,11 @@ from functools import wraps
 import matplotlib
 import matplotlib.style
 import numpy as np
+import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from scipy.stats import rankdata
 
 from mnist_lab.errors import LabError
 from mnist_lab.record import find_folder
@@ -45,8 +47,13 @@ def _styled(draw):
 
 
 @_styled
-def plot_curves(results: Results, label: str | None = None, clean: bool = False) -> Figure:
-    """Draw validation accuracy (percent) and loss by epoch, and every seed at the last epoch.
+def plot_curves(
+    results: Results,
+    label: str | None = None,
+    clean: bool = False,
+    metrics: tuple[str, str] = ("accuracy", "loss"),
+) -> Figure:
+    """Draw two validation metrics, accuracy (percent) and loss, by epoch, and every seed at the last epoch.
 
     On the left the mean over seeds, one line a value, with a band of one standard deviation as far as any seed
     reaches. On the right each seed is a dot, the mean a bar. A study of one value has every seed as a thin line
@@ -56,7 +63,7 @@ def plot_curves(results: Results, label: str | None = None, clean: bool = False)
     several = len(results.runs) > 1
     figure = Figure(figsize=(10, 7.5), layout="constrained")
     axes = figure.subplots(2, 2 if several else 1, squeeze=False, width_ratios=[3, 2] if several else None)
-    for row, metric in zip(axes, ("accuracy", "loss"), strict=True):
+    for row, metric in zip(axes, metrics, strict=True):
         _draw_curves(row[0], results, f"val_{metric}", dashed=False)
         if clean:
             _draw_curves(row[0], results, f"clean_{metric}", dashed=True)
@@ -123,6 +130,32 @@ def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figur
     axes = figure.subplots()
     _draw_seeds(axes, results, metric)
     axes.set_xlabel(label or results.vary)
+    return figure
+
+
+@_styled
+def plot_table(table: pd.DataFrame) -> Figure:
+    """Draw a table of numbers, each in a cell that is the lighter the higher its number stands among them all.
+
+    The table's axes carry their names. A cell that is nan stays empty.
+    """
+    numbers = table.to_numpy(float)
+    rank = np.full(numbers.shape, np.nan)
+    rank[~np.isnan(numbers)] = rankdata(numbers[~np.isnan(numbers)], method="dense")
+    rank = rank / np.nanmax(rank)
+    rows, columns = numbers.shape
+    figure = Figure(figsize=(2.2 + 0.75 * columns, 1 + 0.42 * rows), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(rank, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    whole = (numbers[~np.isnan(numbers)] % 1 == 0).all()
+    for row, column in np.argwhere(~np.isnan(numbers)):
+        text = f"{numbers[row, column]:.0f}" if whole else f"{numbers[row, column]:.2f}"
+        color = "white" if rank[row, column] < 0.6 else "black"
+        axes.text(column, row, text, color=color, ha="center", va="center", fontsize=10)
+    axes.set_xticks(range(columns), map(str, table.columns))
+    axes.set_yticks(range(rows), map(str, table.index))
+    axes.set(xlabel=table.columns.name, ylabel=table.index.name)
+    axes.grid(False)
     return figure
 
 

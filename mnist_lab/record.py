@@ -118,13 +118,14 @@ def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
 def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], keep: list[str] | None = None) -> None:
     """Add probabilities to those kept beside a record, and drop those whose key is not in `keep`, if that is given."""
     file = path.with_suffix(".npz")
-    with _lock(file):
+    with lock(file):
         kept = {**read_probabilities(path, split), **by_key}
         names = sorted(kept) if keep is None else keep
         replace_file(file, lambda new: np.savez_compressed(new, **{f"{key}_{split}": kept[key] for key in names}))
 
 
-def _lock(path: Path) -> FileLock:
+def lock(path: Path) -> FileLock:
+    """A lock on a file that other processes may be writing, to be used in a `with` statement."""
     path.parent.mkdir(exist_ok=True)
     return FileLock(path.with_name(f".{path.name}.lock"))
 
@@ -147,7 +148,7 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
 
     Safe against kills and against other writers: the file is read, merged and replaced under a lock.
     """
-    with _lock(path):
+    with lock(path):
         old = read_record(path)
         runs = list(runs)
         new_keys = {run["key"].iloc[0] for run in runs}

@@ -13,6 +13,7 @@ TITLES = {
     "loss": "training loss as it runs",
     "val_accuracy": "validation accuracy (%)",
     "val_loss": "validation loss",
+    "val_binary_accuracy": "validation binary accuracy (%)",
     "clean_accuracy": "clean training accuracy (%)",
     "clean_loss": "clean training loss",
     "test_accuracy": "test accuracy (%)",

@@ -154,8 +154,7 @@ def run(
         raise LabError(f"run takes a Study and its digits, in this order, not a {type(study).__name__}")
     if not isinstance(digits, Digits):
         raise study._error(f"digits is a {type(digits).__name__}, but must be what lab.load_digits returns")
-    mode = os.environ.get("MNIST_LAB_MODE") or ("test" if "PYTEST_VERSION" in os.environ else "local")
-    workers = _count_workers(workers)
+    mode, workers = find_mode(), count_workers(workers)
     if seeds is not None or train_size is not None:
         fixed = study.fixed if train_size is None else {**study.fixed, "train_size": train_size}
         cut = {name: getattr(study, name) for name in ("name", "build", "vary", "over", "timing", "keep")}
@@ -196,7 +195,13 @@ def run(
 _recorded: dict[str, list[str]] = {}  # by study, the keys it asked for: two studies must not overwrite each other
 
 
-def _count_workers(workers: int | None) -> int:
+def find_mode() -> str:
+    """What may be trained: "record", "local" (beside the record), or nothing ("replay", and "test" under pytest)."""
+    return os.environ.get("MNIST_LAB_MODE") or ("test" if "PYTEST_VERSION" in os.environ else "local")
+
+
+def count_workers(workers: int | None) -> int:
+    """How many processes train at once. Raises LabError for anything but a whole number from 1."""
     told = workers if workers is not None else os.environ.get("MNIST_LAB_WORKERS") or joblib.cpu_count()
     if not str(told).isdecimal() or int(told) < 1:
         raise LabError(f"workers is {told!r}, but allowed is a whole number from 1")
@@ -208,40 +213,57 @@ def _configure(study: Study, digits: Digits) -> list[Configuration]:
 
     Raises LabError where a builder fails, and where two values give the same run.
     """
-    configurations, described, digests = [], {}, {}
+    configurations, described, parts = [], {}, {}
     for label, settings in study.settings.items():
-        told = {**FIT_SETTINGS, **settings}
-        size = len(digits.train) if told["train_size"] is None else told["train_size"]
-        if size > len(digits.train):
-            raise study._error(f"train_size is {size}, but there are {len(digits.train)} training images")
-        if size not in digests:
-            part = Digits(digits.train[:size], digits.val, digits.test)
-            digests[size] = part, digest_data(part)
-        part, digest = digests[size]
+        size = settings.get("train_size")
+        if size not in parts:
+            parts[size] = cut(digits, size, f"study {study.name}")
         where = f"study {study.name}, {study.vary}={label!r}"
-        model = build_model(study.build, settings, part.train, where)
-        decides = {
-            "model": describe_model(model),
-            "epochs": int(told["epochs"]),
-            "batch_size": int(told["batch_size"]),
-            "data": digest,
-            "training": TRAINING,
-            "timing": study.timing,
-        }
-        key = partial(make_key, **decides)
-        if key(seed=0) in described:
-            raise study._error(
-                f"{described[key(seed=0)]!r} and {label!r} give the same run: {study.vary} changes nothing there"
-            )
-        described[key(seed=0)] = label
-        epochs, batch_size = decides["epochs"], decides["batch_size"]
-        seconds = _guess_seconds(model, epochs, batch_size, part)
-        configurations.append(
-            Configuration(
-                label, where, study.build, settings, epochs, batch_size, part, digest, key, seconds, study.keep
-            )
-        )
+        c = configure(label, where, study.build, settings, *parts[size], study.timing, study.keep)
+        same = described.setdefault(c.key(seed=0), label)
+        if same is not label:
+            raise study._error(f"{same!r} and {label!r} give the same run: {study.vary} changes nothing there")
+        configurations.append(c)
     return configurations
+
+
+def cut(digits: Digits, train_size: int | None, where: str) -> tuple[Digits, str]:
+    """The first `train_size` training images (None for all) with the other splits, and a hash of them all.
+
+    Raises LabError, in one line that begins with `where`, if there are not as many.
+    """
+    size = len(digits.train) if train_size is None else train_size
+    if size > len(digits.train):
+        raise LabError(f"{where}: train_size is {size}, but there are {len(digits.train)} training images")
+    part = Digits(digits.train[:size], digits.val, digits.test)
+    return part, digest_data(part)
+
+
+def configure(
+    label: object,
+    where: str,
+    build: Callable,
+    settings: dict,
+    digits: Digits,
+    digest: str,
+    timing: bool = False,
+    keep: str | None = None,
+) -> Configuration:
+    """Build one model, and say what of it and of its settings decides a run. Raises LabError where it cannot be."""
+    model = build_model(build, settings, digits.train, where)
+    told = {**FIT_SETTINGS, **settings}
+    epochs, batch_size = int(told["epochs"]), int(told["batch_size"])
+    key = partial(
+        make_key,
+        model=describe_model(model),
+        epochs=epochs,
+        batch_size=batch_size,
+        data=digest,
+        training=TRAINING,
+        timing=timing,
+    )
+    seconds = _guess_seconds(model, epochs, batch_size, digits)
+    return Configuration(label, where, build, settings, epochs, batch_size, digits, digest, key, seconds, keep)
 
 
 def _guess_seconds(model, epochs: int, batch_size: int, digits: Digits) -> float:

@@ -55,6 +55,25 @@ def test_a_line_and_every_seed_are_drawn_for_every_value(results):
     assert clean.lines[3].get_label() == "5, clean training"
 
 
+def test_a_study_chooses_what_is_drawn(results):
+    axes = plots.plot_curves(results, metrics=("loss", "accuracy")).axes
+    assert [a.get_ylabel() for a in axes[::2]] == ["validation loss", "validation accuracy (%)"]
+
+
+def test_a_table_is_drawn_with_its_numbers_and_its_gaps():
+    table = pd.DataFrame([[98.5, np.nan], [10.25, 99.0]], ["SGD", "Adam"], [0.1, 0.01])
+    table = table.rename_axis("optimizer").rename_axis("learning rate", axis=1)
+    axes = plots.plot_table(table).axes[0]
+    texts = {text.get_position(): text.get_text() for text in axes.texts}  # by column and row
+    assert texts == {(0, 0): "98.50", (0, 1): "10.25", (1, 1): "99.00"}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("learning rate", "optimizer")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["SGD", "Adam"]
+    shades = axes.images[0].get_array()
+    assert shades[0, 1] is np.ma.masked or np.isnan(shades[0, 1])
+    assert shades[1, 0] < shades[0, 0] < shades[1, 1]
+    assert [text.get_text() for text in plots.plot_table(pd.DataFrame([[3, 12]])).axes[0].texts] == ["3", "12"]
+
+
 def test_one_value_shows_every_seed_as_a_line(results):
     figure = plots.plot_curves(Results("s", "epochs", {2: results.runs[5]}))
     assert len(figure.axes) == 2
