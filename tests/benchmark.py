@@ -1,8 +1,10 @@
 """How fast training is, as ratios to `model.fit` with Keras's defaults, measured in one go on this machine.
 
-python tests/benchmark.py            both (about ten minutes; let nothing else run)
+python tests/benchmark.py            all (about twenty minutes; let nothing else run)
 python tests/benchmark.py epoch      an epoch of the 1 x 256 MLP with validation, warm: one thread against Keras's
 python tests/benchmark.py study      five depths, two seeds, eight epochs: whole processes, with start and compiling
+python tests/benchmark.py cnn        an epoch of the CNN with validation, warm: on as many threads as Keras's, by two
+                                     workers at once, and under mixed_bfloat16
 """
 
 import os
@@ -19,9 +21,6 @@ from joblib.externals.loky import get_reusable_executor
 
 import mnist_lab as lab
 
-ROUNDS = 7
-EPOCHS = 3  # a call
-
 
 def mlp(depth=1):
     keras = lab.keras
@@ -34,45 +33,88 @@ def mlp(depth=1):
     return network
 
 
-def keras_fit(network, digits, epochs=1):
+def cnn():
+    layers = lab.keras.layers
+    network = lab.keras.Sequential([lab.keras.Input((28, 28, 1))])
+    network.add(layers.Conv2D(32, 3, activation="relu"))
+    network.add(layers.Conv2D(64, 3, activation="relu"))
+    for layer in (layers.MaxPooling2D(2), layers.Dropout(0.25), layers.Flatten(), layers.Dense(128, activation="relu")):
+        network.add(layer)
+    network.add(layers.Dropout(0.5))
+    network.add(layers.Dense(10, activation="softmax"))
+    network.compile(lab.keras.optimizers.Adadelta(1.0), "categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def keras_fit(network, digits, batch_size=64, epochs=1):
     val = digits.val.x, digits.val.y
-    network.fit(digits.train.x, digits.train.y, batch_size=64, epochs=epochs, validation_data=val, verbose=0)
+    network.fit(digits.train.x, digits.train.y, batch_size=batch_size, epochs=epochs, validation_data=val, verbose=0)
 
 
 class Warm:
-    """What each of two processes holds between its epochs."""
+    """What a process holds between its epochs."""
 
     digits = network = trainer = None
+    batch_size = epochs = 0
 
 
-def warm_up(ours: bool) -> None:
+def warm_up(build, form: str, batch_size: int, epochs: int, ours: bool, one_thread: bool, policy: str) -> None:
     from mnist_lab.train import Trainer, use_one_thread
 
-    if ours:
+    if one_thread:
         use_one_thread()
-    Warm.digits, Warm.network = lab.load_digits("flat"), mlp()
-    Warm.trainer = Trainer(Warm.network, Warm.digits.train, 64) if ours else None
-    time_epoch()
+    lab.keras.config.set_dtype_policy(policy)
+    Warm.digits, Warm.network, Warm.batch_size, Warm.epochs = lab.load_digits(form), build(), batch_size, epochs
+    Warm.trainer = Trainer(Warm.network, Warm.digits.train, batch_size) if ours else None
+    train()
 
 
-def time_epoch() -> float:
-    began = time.perf_counter()
+def train() -> int:
     if Warm.trainer:
-        Warm.trainer.fit(Warm.digits.train, epochs=EPOCHS, seed=0, evaluate={"val": Warm.digits.val})
+        Warm.trainer.fit(Warm.digits.train, epochs=Warm.epochs, seed=0, evaluate={"val": Warm.digits.val})
     else:
-        keras_fit(Warm.network, Warm.digits, epochs=EPOCHS)
-    return (time.perf_counter() - began) / EPOCHS
+        keras_fit(Warm.network, Warm.digits, Warm.batch_size, Warm.epochs)
+    return Warm.epochs
+
+
+def start(*how, ours: bool = True, one_thread: bool = False, policy: str = "float32") -> ProcessPoolExecutor:
+    process = ProcessPoolExecutor(1, get_context("spawn"))
+    process.submit(warm_up, *how, ours, one_thread, policy).result()
+    return process
+
+
+def time_epoch(processes: list) -> float:
+    """Seconds an epoch, of processes that train at once."""
+    began = time.perf_counter()
+    trained = [process.submit(train) for process in processes]
+    epochs = sum(process.result() for process in trained)
+    return (time.perf_counter() - began) / epochs
+
+
+def tell(what: str, fit: list[float], ours: list[float]) -> None:
+    ratios = sorted(a / b for a, b in zip(fit, ours, strict=True))
+    print(f"{what}: fit {statistics.median(fit):.2f} s, ours {statistics.median(ours):.2f} s; ratio", end=" ")
+    print(f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} over {len(ratios)} pairs)", flush=True)
 
 
 def compare_epochs() -> None:
-    ours, keras = (ProcessPoolExecutor(1, get_context("spawn")) for _ in range(2))
-    ours.submit(warm_up, True).result()
-    keras.submit(warm_up, False).result()
-    pairs = [(keras.submit(time_epoch).result(), ours.submit(time_epoch).result()) for _ in range(ROUNDS)]
-    fit, own = (statistics.median(times) for times in zip(*pairs, strict=True))
-    ratios = sorted(a / b for a, b in pairs)
-    print(f"an epoch: fit {fit:.2f} s, ours {own:.2f} s; ratio {statistics.median(ratios):.1f}", end=" ")
-    print(f"({ratios[0]:.1f} to {ratios[-1]:.1f} over {ROUNDS} pairs)")
+    how = mlp, "flat", 64, 3
+    fit, ours = start(*how, ours=False), start(*how, one_thread=True)
+    pairs = [(time_epoch([fit]), time_epoch([ours])) for _ in range(7)]
+    tell("an epoch of the MLP, one thread", *zip(*pairs, strict=True))
+
+
+def compare_cnn_epochs() -> None:
+    how = cnn, "image", 128, 1
+    ways = {
+        "fit": [start(*how, ours=False)],
+        "all threads": [start(*how)],
+        "two workers": [start(*how, one_thread=True) for _ in range(2)],
+        "all threads, mixed_bfloat16": [start(*how, policy="mixed_bfloat16")],
+    }
+    times = [{way: time_epoch(processes) for way, processes in ways.items()} for _ in range(5)]
+    for way in list(ways)[1:]:
+        tell(f"an epoch of the CNN, {way}", [t["fit"] for t in times], [t[way] for t in times])
 
 
 def whole_study(ours: bool) -> None:
@@ -98,15 +140,16 @@ def compare_studies() -> None:
             began = time.perf_counter()
             subprocess.run([sys.executable, os.path.abspath(__file__), f"study-{way}"], cwd=folder, check=True)
             seconds[way] = time.perf_counter() - began
-    print(f"a study: fit {seconds['fit']:.0f} s, ours {seconds['ours']:.0f} s; ratio", end=" ")
-    print(f"{seconds['fit'] / seconds['ours']:.1f}")
+    ratio = seconds["fit"] / seconds["ours"]
+    print(f"a study: fit {seconds['fit']:.0f} s, ours {seconds['ours']:.0f} s; ratio {ratio:.1f}")
 
 
 if __name__ == "__main__":
-    told = sys.argv[1:] or ["epoch", "study"]
+    told = sys.argv[1:] or ["epoch", "study", "cnn"]
     parts = {
         "epoch": compare_epochs,
         "study": compare_studies,
+        "cnn": compare_cnn_epochs,
         "study-ours": lambda: whole_study(ours=True),
         "study-fit": lambda: whole_study(ours=False),
     }
