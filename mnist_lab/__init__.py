@@ -12,6 +12,7 @@ _HOME = {
     "Split": "data",
     "load_digits": "data",
     "keras": "train",
+    "RandomWarp": "augment",
     "Study": "study",
     "Results": "results",
     "run": "study",
@@ -25,6 +26,7 @@ _HOME = {
     "save": "plots",
     "show": "plots",
     "spread": "results",
+    "compare": "judge",
     "difference": "judge",
 }
 __all__ = list(_HOME)

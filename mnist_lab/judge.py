@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from mnist_lab.errors import LabError
+from mnist_lab.results import TITLES, Results
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,21 @@ def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
         return Estimate(value, value, value)
     low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     return Estimate(value, float(low), float(high))
+
+
+def compare(results: Results, reference: object, metric: str = "val_accuracy") -> pd.DataFrame:
+    """How much higher `metric` is at the last epoch with each value than with `reference`; accuracies in points.
+
+    One row a value, as text with Welch's interval. Raises LabError where `reference` is none of the values.
+    """
+    last = {value: curves[:, -1] for value, curves in results.curves(metric).items()}
+    if reference not in last:
+        raise LabError(f"{results.name}: {results.vary} {reference!r} is not among {', '.join(map(str, last))}")
+    scale = 100 if metric.endswith("accuracy") else 1
+    told = {
+        str(value): str(difference(scale * seeds, scale * last[reference]))
+        for value, seeds in last.items()
+        if value != reference
+    }
+    title = TITLES.get(metric, metric).replace("(%)", "(points)")
+    return pd.DataFrame({f"{title} less that of {reference}": told}).rename_axis(results.vary)

@@ -32,7 +32,7 @@ from mnist_lab.train import build_model, flatten
 from mnist_lab.workers import CLEAN, Configuration, train_all
 
 FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
-TRAINING = 1  # raised when a change to train.py changes the bits it gives, so that no older run is taken for a new one
+TRAINING = 1  # raised when a change to this package changes the bits of a run: no older run is then taken for a new one
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,8 +94,8 @@ def flatten(layer) -> list:
 
 
 def is_keras_own(kind: type) -> bool:
-    """Whether a class is part of Keras rather than written by its user."""
-    return kind.__module__.split(".")[0] == "keras"
+    """Whether a class is part of Keras, or of this package, rather than written by its user."""
+    return kind.__module__.split(".")[0] in ("keras", "mnist_lab")
 
 
 def use_xla(model) -> bool:

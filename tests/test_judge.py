@@ -1,8 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from mnist_lab.errors import LabError
-from mnist_lab.judge import Estimate, difference
+from mnist_lab.judge import Estimate, compare, difference
+from mnist_lab.results import Results
 
 
 def test_welch_against_a_calculation_by_hand():
@@ -26,3 +28,19 @@ def test_ties_and_what_cannot_be_told():
         difference([1], [1, 2])
     with pytest.raises(LabError, match="missing"):
         difference([1, np.nan], [1, 2])
+
+
+def test_every_value_is_compared_with_one():
+    runs = {
+        value: [
+            pd.DataFrame({"val_accuracy": [0.1, (value + seed) / 100], "val_loss": [2.0, 1.0]}) for seed in range(3)
+        ]
+        for value in (2, 5, 9)
+    }
+    table = compare(Results("s", "units", runs), 5)
+    assert table.columns.tolist() == ["validation accuracy (points) less that of 5"]
+    assert dict(table.iloc[:, 0]) == {
+        "2": "-3.00 (95 % interval -5.27 to -0.73)", "9": "+4.00 (95 % interval +1.73 to +6.27)"
+    }  # fmt: skip
+    with pytest.raises(LabError, match="s: units 3 is not among 2, 5, 9"):
+        compare(Results("s", "units", runs), 3)

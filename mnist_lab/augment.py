@@ -1,0 +1,104 @@
+"""A layer that shows a network every image a little turned, moved, slanted and stretched, anew each time."""
+
+import math
+
+from mnist_lab.errors import LabError
+from mnist_lab.train import keras
+
+ops = keras.ops
+
+
+@keras.saving.register_keras_serializable(package="mnist_lab")
+class RandomWarp(keras.layers.Layer):
+    """One random affine warp of each image `(n, height, width, channels)` about its centre, in training only.
+
+    Each image, each time it is seen, is turned by up to `rotation_range` degrees either way, moved by up to
+    `height_shift_range` and `width_shift_range` of its height and width, sheared by up to `shear_range` radians, and
+    zoomed by a factor of 1 - `zoom_range` to 1 + `zoom_range`, drawn for each axis alone. All draws are uniform and
+    come from `seed`. The pixels are interpolated once, bilinearly; from outside the image the nearest edge is taken.
+
+    The names, and the order rotation, shift, shear, zoom of the matrix from output to input coordinates, are those of
+    Keras's ImageDataGenerator; its `shear_range` is degrees since Keras 2.1.3.
+
+    Raises LabError for a range that is none, and for images of another shape.
+    """
+
+    def __init__(
+        self,
+        rotation_range: float = 0.0,
+        width_shift_range: float = 0.0,
+        height_shift_range: float = 0.0,
+        shear_range: float = 0.0,
+        zoom_range: float = 0.0,
+        seed: int | None = None,
+        **layer,
+    ):
+        super().__init__(**layer)
+        self.rotation_range = _range("rotation_range", rotation_range, 180)
+        self.width_shift_range = _range("width_shift_range", width_shift_range, 1)
+        self.height_shift_range = _range("height_shift_range", height_shift_range, 1)
+        self.shear_range = _range("shear_range", shear_range, 1.5)
+        self.zoom_range = _range("zoom_range", zoom_range, 0.9)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape):
+        if len(input_shape) != 4 or None in input_shape[1:]:
+            raise LabError(f"RandomWarp takes images (n, height, width, channels), not {tuple(input_shape)}")
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        count, (height, width) = ops.shape(images)[0], images.shape[1:3]
+        m = self.draw_matrices(count, height, width)
+        zeros = ops.zeros((count,), "float32")
+        # of the matrix over (row, column), the eight numbers over (column, row) that Keras's function takes
+        across = [m[:, 1, 1], m[:, 1, 0], m[:, 1, 2], m[:, 0, 1], m[:, 0, 0], m[:, 0, 2], zeros, zeros]
+        warped = ops.image.affine_transform(
+            ops.cast(images, "float32"),  # a coarser kind of number would round coordinates
+            ops.stack(across, axis=1),
+            interpolation="bilinear",
+            fill_mode="nearest",
+            data_format="channels_last",
+        )
+        return ops.cast(warped, self.compute_dtype)
+
+    def draw_matrices(self, count: int, height: int, width: int):
+        """Draw `count` matrices `(count, 3, 3)`, each from the (row, column, 1) of an output pixel to its input's."""
+        angle = self._draw(count, math.radians(self.rotation_range))
+        down, right = self._draw(count, self.height_shift_range), self._draw(count, self.width_shift_range)
+        shear = self._draw(count, self.shear_range)
+        tall, wide = 1 + self._draw(count, self.zoom_range), 1 + self._draw(count, self.zoom_range)
+        sin, cos = ops.sin, ops.cos
+        middle_down, middle_right = (height - 1) / 2, (width - 1) / 2
+        return (
+            _matrices(1, 0, middle_down, 0, 1, middle_right, like=angle)
+            @ _matrices(cos(angle), -sin(angle), 0, sin(angle), cos(angle), 0, like=angle)
+            @ _matrices(1, 0, down * height, 0, 1, right * width, like=angle)
+            @ _matrices(1, -sin(shear), 0, 0, cos(shear), 0, like=angle)
+            @ _matrices(tall, 0, 0, 0, wide, 0, like=angle)
+            @ _matrices(1, 0, -middle_down, 0, 1, -middle_right, like=angle)
+        )
+
+    def _draw(self, count: int, most: float):
+        return keras.random.uniform((count,), -most, most, dtype="float32", seed=self.seed_generator)
+
+    def get_config(self):
+        ranges = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range")
+        return {**super().get_config(), **{name: getattr(self, name) for name in ranges}, "seed": self.seed}
+
+
+def _range(name: str, value: object, most: float) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= most:
+        raise LabError(f"RandomWarp: {name} is {value!r}, but allowed is a number from 0 to {most}")
+    return float(value)
+
+
+def _matrices(*rows, like):
+    """Matrices `(n, 3, 3)` from the six numbers of their first two rows, each `(n,)` like `like` or one for all."""
+    numbers = [ops.ones_like(like) * number for number in (*rows, 0, 0, 1)]
+    return ops.reshape(ops.stack(numbers, axis=1), (-1, 3, 3))
