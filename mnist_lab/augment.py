@@ -55,11 +55,10 @@ class RandomWarp(keras.layers.Layer):
         count, (height, width) = ops.shape(images)[0], images.shape[1:3]
         m = self.draw_matrices(count, height, width)
         zeros = ops.zeros((count,), "float32")
-        # of the matrix over (row, column), the eight numbers over (column, row) that Keras's function takes
-        across = [m[:, 1, 1], m[:, 1, 0], m[:, 1, 2], m[:, 0, 1], m[:, 0, 0], m[:, 0, 2], zeros, zeros]
+        eight = [m[:, row, column] for row in (0, 1) for column in (0, 1, 2)] + [zeros, zeros]
         warped = ops.image.affine_transform(
             ops.cast(images, "float32"),  # a coarser kind of number would round coordinates
-            ops.stack(across, axis=1),
+            ops.stack(eight, axis=1),
             interpolation="bilinear",
             fill_mode="nearest",
             data_format="channels_last",
@@ -67,20 +66,20 @@ class RandomWarp(keras.layers.Layer):
         return ops.cast(warped, self.compute_dtype)
 
     def draw_matrices(self, count: int, height: int, width: int):
-        """Draw `count` matrices `(count, 3, 3)`, each from the (row, column, 1) of an output pixel to its input's."""
+        """Draw `count` matrices `(count, 3, 3)`, each from the (column, row, 1) of an output pixel to its input's."""
         angle = self._draw(count, math.radians(self.rotation_range))
-        down, right = self._draw(count, self.height_shift_range), self._draw(count, self.width_shift_range)
+        right, down = self._draw(count, self.width_shift_range), self._draw(count, self.height_shift_range)
         shear = self._draw(count, self.shear_range)
-        tall, wide = 1 + self._draw(count, self.zoom_range), 1 + self._draw(count, self.zoom_range)
+        wide, tall = 1 + self._draw(count, self.zoom_range), 1 + self._draw(count, self.zoom_range)
         sin, cos = ops.sin, ops.cos
-        middle_down, middle_right = (height - 1) / 2, (width - 1) / 2
+        middle = (width - 1) / 2, (height - 1) / 2
         return (
-            _matrices(1, 0, middle_down, 0, 1, middle_right, like=angle)
+            _matrices(1, 0, middle[0], 0, 1, middle[1], like=angle)
             @ _matrices(cos(angle), -sin(angle), 0, sin(angle), cos(angle), 0, like=angle)
-            @ _matrices(1, 0, down * height, 0, 1, right * width, like=angle)
+            @ _matrices(1, 0, right * width, 0, 1, down * height, like=angle)
             @ _matrices(1, -sin(shear), 0, 0, cos(shear), 0, like=angle)
-            @ _matrices(tall, 0, 0, 0, wide, 0, like=angle)
-            @ _matrices(1, 0, -middle_down, 0, 1, -middle_right, like=angle)
+            @ _matrices(wide, 0, 0, 0, tall, 0, like=angle)
+            @ _matrices(1, 0, -middle[0], 0, 1, -middle[1], like=angle)
         )
 
     def _draw(self, count: int, most: float):

@@ -22,14 +22,14 @@ def images():
 
 
 def test_each_image_is_warped_once_by_its_own_matrix(images):
-    """Against scipy, which takes the same matrix over rows and columns, on an image that is not square."""
+    """Against scipy, which takes the same matrix over rows and columns, on images that are not square."""
     x = images.x[:, :20]
     layer = RandomWarp(**{**ALL, "rotation_range": 40}, seed=3)
     warped = layer(x, training=True).numpy()
     layer = RandomWarp(**{**ALL, "rotation_range": 40}, seed=3)
     matrices = layer.draw_matrices(64, 20, 28).numpy()
     expected = [
-        affine_transform(one[:, :, 0], m[:2, :2], m[:2, 2], order=1, mode="nearest")
+        affine_transform(one[:, :, 0], m[1::-1, 1::-1], m[1::-1, 2], order=1, mode="nearest")
         for one, m in zip(x, matrices, strict=True)
     ]
     np.testing.assert_allclose(warped[..., 0], expected, atol=1e-4)
@@ -47,8 +47,8 @@ def test_the_centre_stays_where_it_is_but_for_the_shift():
     ("ingredient", "most", "measure"),
     [
         ("rotation_range", 9.0, lambda m: np.degrees(np.arctan2(m[:, 1, 0], m[:, 0, 0]))),
-        ("height_shift_range", 0.1, lambda m: m[:, 0, 2] / 28),
-        ("width_shift_range", 0.1, lambda m: m[:, 1, 2] / 28),
+        ("width_shift_range", 0.1, lambda m: m[:, 0, 2] / 28),
+        ("height_shift_range", 0.1, lambda m: m[:, 1, 2] / 28),
         ("shear_range", 0.22, lambda m: np.arctan2(-m[:, 0, 1], m[:, 1, 1])),
         ("zoom_range", 0.15, lambda m: m[:, 0, 0] - 1),
         ("zoom_range", 0.15, lambda m: m[:, 1, 1] - 1),
