@@ -103,6 +103,7 @@ def _draw_curves(axes, results: Results, metric: str, dashed: bool) -> None:
             label=f"{name}, clean training" if dashed else name if len(curves) > 1 else f"{name}, validation",
         )
     axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(TITLES.get(metric, metric))
     _scale(axes, metric, curves)
 

@@ -48,6 +48,7 @@ def test_a_line_and_every_seed_are_drawn_for_every_value(results):
     np.testing.assert_allclose(curves.lines[1].get_ydata(), [98.1, 98.4])
     np.testing.assert_allclose(curves.lines[1].get_xdata(), [1, 2])
     assert (curves.get_xlabel(), curves.get_ylabel()) == ("epoch", "validation accuracy (%)")
+    assert all(tick == round(tick) for tick in curves.get_xticks())
     np.testing.assert_allclose(seeds.lines[0].get_ydata(), [97.5, 97.6, 97.7])
     assert [label.get_text() for label in seeds.get_xticklabels()] == ["1", "5"]
     clean = plots.plot_curves(results, clean=True).axes[0]
