@@ -23,11 +23,13 @@ _HOME = {
     "plot_history": "plots",
     "plot_seeds": "plots",
     "plot_table": "plots",
+    "plot_verdicts": "plots",
     "save": "plots",
     "show": "plots",
     "spread": "results",
     "compare": "judge",
     "difference": "judge",
+    "verdicts": "conclusions",
 }
 __all__ = list(_HOME)
 

@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm import tqdm
 
+from mnist_lab.conclusions import read_verdicts
 from mnist_lab.errors import LabError
 from mnist_lab.record import replace_file
 
@@ -110,6 +111,12 @@ def clean() -> None:
         print("nothing to remove: no img/*.local.csv")
 
 
+def print_verdicts(markdown: bool) -> None:
+    """Print the verdict on every conclusion of 2018, from the record alone."""
+    verdicts = read_verdicts()
+    print(verdicts.to_markdown() if markdown else verdicts)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns its exit status: 0, or 1 after one line on stderr that says what is wrong."""
     parser = argparse.ArgumentParser(prog="mnist-lab", description=__doc__)
@@ -119,9 +126,16 @@ def main(arguments: list[str] | None = None) -> int:
     runner.add_argument("--record", action="store_true", help="train what the record lacks, and write it to img/*.csv")
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one a core)")
     commands.add_parser("clean", help="remove img/*.local.csv, the runs trained outside the record")
+    ledger = commands.add_parser("verdicts", help="print the verdict on every conclusion of 2018, from the record")
+    ledger.add_argument("--markdown", action="store_true", help="as the table that stands in the README")
     told = parser.parse_args(arguments)
     try:
-        run(told.notebooks, told.record, told.workers) if told.command == "run" else clean()
+        if told.command == "run":
+            run(told.notebooks, told.record, told.workers)
+        elif told.command == "clean":
+            clean()
+        else:
+            print_verdicts(told.markdown)
     except LabError as error:
         print(f"mnist-lab: {error}", file=sys.stderr)
         return 1

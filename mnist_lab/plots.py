@@ -16,6 +16,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from scipy.stats import rankdata
 
 from mnist_lab.errors import LabError
+from mnist_lab.judge import Verdict
 from mnist_lab.record import find_folder
 from mnist_lab.results import TITLES, Results
 
@@ -185,6 +186,40 @@ def _scale(axes, metric: str, drawn: dict) -> None:
         axes.yaxis.set_major_locator(FixedLocator([0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
+
+
+VERDICT_LOOKS = {
+    "reproduced": ("tab:green", "o"),
+    "contradicted": ("tab:red", "X"),
+    "inconclusive": ("0.5", "D"),
+    "artefact": ("tab:orange", "^"),
+}
+
+
+@_styled
+def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
+    """Draw each verdict's deciding estimate and its interval, in units of what matters, to the right if it supports."""
+    figure = Figure(figsize=(11, 1.8 + 0.36 * len(verdicts)), layout="constrained")
+    axes = figure.subplots()
+    for place, v in enumerate(verdicts):
+        color, marker = VERDICT_LOOKS[v.verdict]
+        ends = sorted(v.claim.support(end) for end in (v.estimate.low, v.estimate.high))
+        axes.plot(ends, [place, place], color=color, linewidth=3, solid_capstyle="butt")
+        middle = v.claim.support(v.estimate.value)
+        axes.plot(middle, place, marker, color=color, markersize=9, markeredgecolor="black", markeredgewidth=0.8)
+        axes.text(1.01, place, v.verdict, color=color, transform=axes.get_yaxis_transform(), va="center")
+    axes.axvline(0, color="black", linewidth=1)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.8)
+    axes.xaxis.set_major_locator(FixedLocator([-100, -10, -3, -1, 0, 1, 3, 10, 100]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_yticks(range(len(verdicts)), [f"{v.conclusion.text}   {v.conclusion.id}" for v in verdicts])
+    axes.set_ylim(len(verdicts) - 0.4, -0.6)
+    axes.set_xlabel(
+        "against  \N{LEFTWARDS ARROW}  distance from the limit, in units of what matters  \N{RIGHTWARDS ARROW}  for"
+    )
+    figure.suptitle("What a notebook of 2018 concluded from single runs, and what many seeds say (95 % intervals)")
+    return figure
 
 
 @_styled

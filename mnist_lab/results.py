@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
-from mnist_lab.record import MACHINE, TEXT, WHOLE
+from mnist_lab.record import MACHINE, TEXT, WHOLE, find_folder, find_run, read_record
 
 TITLES = {
     "accuracy": "training accuracy as it runs (%)",
@@ -85,3 +85,20 @@ def spread(values: np.ndarray, digits: int = 2) -> str:
     """The mean of `values` and their standard deviation, as text: "97.31 ± 0.12"."""
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def read_results(name: str) -> Results:
+    """The results of a recorded study, from `img/<name>.csv` alone; its values are text.
+
+    Raises LabError where there is no record, and where it holds no whole run.
+    """
+    path = find_folder() / f"{name}.csv"
+    rows = read_record(path)
+    runs: dict[object, list[pd.DataFrame]] = {}
+    for key, run in rows.groupby("key", sort=False):
+        whole = find_run(run, key, len(run))
+        if whole is not None:
+            runs.setdefault(run["value"].iloc[0], []).append(whole)
+    if not runs:
+        raise LabError(f"{path}: no recorded run; train with: mnist-lab run --record")
+    return Results(name, "value", runs)

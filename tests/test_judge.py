@@ -1,10 +1,41 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from mnist_lab.conclusions import CONCLUSIONS, verdicts
 from mnist_lab.errors import LabError
-from mnist_lab.judge import Estimate, compare, difference
+from mnist_lab.judge import (
+    Claim,
+    Conclusion,
+    Difference,
+    Estimate,
+    Mean,
+    Ratio,
+    Share,
+    _refuted,
+    compare,
+    difference,
+    judge,
+)
 from mnist_lab.results import Results
+
+SEEDS = 5
+
+
+def make_results(name="mlp_depth", epochs=1, **metrics):
+    """Results from one number a seed, in points, for each value: its last epoch, or all its curves."""
+    values = next(iter(metrics.values()))
+
+    def make_run(value, seed):
+        run = {metric: np.broadcast_to(numbers[value][seed], epochs) / 100 for metric, numbers in metrics.items()}
+        return pd.DataFrame(run)
+
+    return Results(name, "depth", {v: [make_run(v, seed) for seed in range(len(values[v]))] for v in values})
+
+
+def find(name):
+    return next(conclusion for conclusion in CONCLUSIONS if conclusion.id == name)
 
 
 def test_welch_against_a_calculation_by_hand():
@@ -16,31 +47,145 @@ def test_welch_against_a_calculation_by_hand():
     assert str(told) == "-3.00 (95 % interval -5.27 to -0.73)"
 
 
+def test_the_quantities_against_tables_and_scipy():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(1, 1, 7), rng.normal(0, 3, 20)
+    welch = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert (difference(a, b).low, difference(a, b).high) == pytest.approx(welch)
+    # four seeds, standard deviation 1.29099; tabled t 3.18245
+    mean = Mean(np.array([1.0, 2, 3, 4])).estimate()
+    assert (mean.value, mean.high) == pytest.approx((2.5, 2.5 + 3.18245 * 1.29099 / 2), abs=1e-4)
+    # of 20 runs all: the lower end is 0.025 ** (1 / 20); of 20 none: the upper end mirrors it
+    assert Share(np.ones(20, bool)).estimate().low == pytest.approx(0.025 ** (1 / 20))
+    assert Share(np.zeros(20, bool)).estimate().high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert Share(np.ones(20, bool)).p(0.5, over=True) == pytest.approx(0.5**20)
+    ratio = Ratio(np.array([2.0, 8]), np.array([1.0, 1])).estimate()
+    assert ratio.value == pytest.approx(4)  # the geometric means are 4 and 1
+    # of the 20 ways to split six runs three by three, one is as far apart as this
+    assert Difference(np.array([4.0, 5, 6]), np.array([1.0, 2, 3])).p(0, over=True) == pytest.approx(1 / 20)
+    assert Difference(np.array([4.0, 5, 6]), np.array([1.0, 2, 3])).p(5, over=False) < 0.25
+
+
 def test_the_interval_holds_the_truth_in_95_of_100():
     rng = np.random.default_rng(0)
     held = [difference(rng.normal(1, 1, 5), rng.normal(0, 3, 20)) for _ in range(2000)]
     assert np.mean([told.low < 1 < told.high for told in held]) == pytest.approx(0.95, abs=0.015)
 
 
-def test_ties_and_what_cannot_be_told():
-    assert difference([1, 1], [1, 1]) == Estimate(0, 0, 0)
+def make_claims(over, count):
+    return [Claim(f"claim {i}", lambda *_: None, over, 0.0, "points", 0.2) for i in range(count)]
+
+
+def test_verdicts_are_wrong_no_more_often_than_stated():
+    """At the least favourable nulls: one claim at its limit and the others true; and all at their limits."""
+    rng = np.random.default_rng(1)
+    claims = make_claims(over=True, count=4)
+    reproduced = contradicted = 0
+    trials = 600
+    for _ in range(trials):
+        base, others = rng.normal(0, 1, SEEDS), rng.normal(0, 1, (4, SEEDS))
+        at_limit = [Difference(base, other) for other in others]
+        contradicted += any(_refuted(claims, at_limit))
+        one_at_limit = [Difference(base, others[0]), *(Difference(base, other - 9) for other in others[1:])]
+        reproduced += all(c.holds(q.estimate()) for c, q in zip(claims, one_at_limit, strict=True))
+    assert reproduced / trials < 0.025 + 0.013  # two standard errors of 600 trials
+    assert contradicted / trials < 0.05 + 0.018
+    assert contradicted > 0
+
+
+def test_a_conclusion_is_reproduced_contradicted_or_open():
+    tight = np.array([-0.02, -0.01, 0, 0.01, 0.02])
+    best = {1: 97.5 + tight, 2: 97.2 + tight, 3: 97.0 + tight, 4: 96.9 + tight, 5: 96.0 + tight}
+    depth = find("depth-1")
+    told = judge(depth, make_results(val_accuracy=best))
+    assert (told.verdict, told.claim.text, told.seeds) == ("reproduced", "1 less 2", 5)
+    assert told.estimate.value == pytest.approx(0.3)
+
+    told = judge(depth, make_results(val_accuracy=best | {4: 97.6 + tight}))
+    assert (told.verdict, told.claim.text) == ("contradicted", "1 less 4")
+
+    split = 97.4 + np.array([0, 0, 0, 0, -80])  # four learn, one does not
+    told = judge(depth, make_results(val_accuracy=best | {5: split}))
+    assert (told.verdict, told.claim.text) == ("inconclusive", "1 less 5")
+    assert f"about {told.needed}" in str(told)
+    wider = Difference(best[1], split).estimate(told.needed - 1)
+    assert wider.low < 0 < Difference(best[1], split).estimate(told.needed).low
+
+    told = judge(depth, make_results(val_accuracy=dict.fromkeys(best, best[1])))  # all tie
+    assert (told.verdict, told.needed) == ("inconclusive", None)
+    assert judge(depth, make_results(val_accuracy={d: seeds[:2] for d, seeds in best.items()})).seeds == 2
+
+
+def test_no_better_has_three_answers():
+    tight = np.array([-0.02, -0.01, 0, 0.01, 0.02])
+    three = {3: 97 + tight, 5: 97 + tight}
+    answers = {97.1: "reproduced", 97.2: "inconclusive", 97.3: "contradicted"}
+    for four, verdict in answers.items():
+        assert judge(find("depth-2"), make_results(val_accuracy=three | {4: four + tight})).verdict == verdict
+
+
+def test_a_share_needs_one_depth_to_show_it_and_all_to_deny_it():
+    depths = (1, 2, 3, 4, 5, 7, 10)
+    learns, stuck = np.full(20, 97.0), np.full(20, 11.0)
+    told = judge(find("depth-3"), make_results(val_accuracy={d: stuck if d == 10 else learns for d in depths}))
+    assert (told.verdict, told.claim.text) == ("reproduced", "runs under 20 % at depth 10")
+    assert judge(find("depth-3"), make_results(val_accuracy=dict.fromkeys(depths, learns))).verdict == "contradicted"
+    half = np.r_[learns[:10], stuck[:10]]
+    told = judge(find("depth-3"), make_results(val_accuracy={d: half if d == 10 else learns for d in depths}))
+    assert told.verdict == "inconclusive"
+
+
+def test_what_holds_only_as_it_was_read_is_an_artefact():
+    tight = np.array([-0.02, -0.01, 0, 0.01, 0.02])
+    val, clean = {0: 97 + tight, 0.2: 97 + tight}, {0: 99 + tight, 0.2: 98 + tight}
+    running = {0: 98 + tight, 0.2: 96 + tight}
+    told = judge(find("dropout-1"), make_results(val_accuracy=val, clean_accuracy=clean, accuracy=running))
+    assert (told.verdict, told.claim.text) == ("artefact", "clean training accuracy less validation at 0.2")
+    clean[0.2] = 96 + tight
+    told = judge(find("dropout-1"), make_results(val_accuracy=val, clean_accuracy=clean, accuracy=running))
+    assert told.verdict == "reproduced"
+
+
+def test_stretches_of_epochs_are_compared_within_each_run():
+    seeds, late = np.array([-0.02, 0, 0.02])[:, None], (np.arange(50) >= 45)[None]
+    curves = {50: 97 + seeds + 0.3 * late}
+    results = make_results("mlp_epochs", 50, val_accuracy=curves, clean_accuracy=curves)
+    told = judge(find("epochs-1"), results)
+    assert told.verdict == "contradicted"
+    assert told.estimate == Estimate(*[pytest.approx(0.3)] * 3)
+    assert judge(find("epochs-3"), results).claim.text == "validation accuracy, epochs 46-50 less 10-14"
+
+
+def test_what_is_missing_is_named():
+    few = make_results(val_accuracy={1: [97, 98], 2: [96, 97]})
+    with pytest.raises(LabError, match="depth-1: study mlp_depth has no value 3, but 1, 2"):
+        judge(find("depth-1"), few)
+    with pytest.raises(LabError, match="depth-1: study mlp_depth, val_accuracy of 1 needs two seeds or more"):
+        judge(find("depth-1"), make_results(val_accuracy={d: [97] for d in range(1, 6)}))
+    diverged = make_results("mlp_epochs", 50, val_loss={50: [1, np.nan]})
+    with pytest.raises(LabError, match=r"epochs-2: study mlp_epochs, val_loss: a number is missing \(nan\)"):
+        judge(find("epochs-2"), diverged)
+    with pytest.raises(LabError, match="no conclusion is about mlp_breadth; there are some about mlp_depth"):
+        verdicts(make_results("mlp_breadth", val_accuracy={1: [97, 98]}))
     with pytest.raises(LabError, match="two seeds or more"):
         difference([1], [1, 2])
-    with pytest.raises(LabError, match="missing"):
-        difference([1, np.nan], [1, 2])
+
+
+def test_there_are_nineteen_and_their_rules_read_as_prose():
+    assert len({conclusion.id for conclusion in CONCLUSIONS}) == len(CONCLUSIONS) == 19
+    assert find("kernel-1").rule == "3 less 9, 11, 13; 5 less 9, 11, 13; 7 less 9, 11, 13: all over 0 points"
+    assert find("depth-3").rule == "runs under 20 % at depth 1, 2, 3, 4, 5, 7, 10: some over 0.5 of the runs"
+    assert find("batch-2").rule == "an epoch at 64 against one at 1024: under 1.5 times"
+    assert Conclusion("a", "b", (), tuple(make_claims(False, 1))).rule == "claim 0: under 0 points"
 
 
 def test_every_value_is_compared_with_one():
-    runs = {
-        value: [
-            pd.DataFrame({"val_accuracy": [0.1, (value + seed) / 100], "val_loss": [2.0, 1.0]}) for seed in range(3)
-        ]
-        for value in (2, 5, 9)
-    }
-    table = compare(Results("s", "units", runs), 5)
+    results = make_results(val_accuracy={value: [value, value + 1, value + 2] for value in (2, 5, 9)})
+    table = compare(results, 5)
     assert table.columns.tolist() == ["validation accuracy (points) less that of 5"]
     assert dict(table.iloc[:, 0]) == {
-        "2": "-3.00 (95 % interval -5.27 to -0.73)", "9": "+4.00 (95 % interval +1.73 to +6.27)"
-    }  # fmt: skip
-    with pytest.raises(LabError, match="s: units 3 is not among 2, 5, 9"):
-        compare(Results("s", "units", runs), 3)
+        "2": "-3.00 (95 % interval -5.27 to -0.73)",
+        "9": "+4.00 (95 % interval +1.73 to +6.27)",
+    }
+    with pytest.raises(LabError, match="mlp_depth: depth 3 is not among 2, 5, 9"):
+        compare(results, 3)

@@ -217,7 +217,7 @@ def test_a_student_sees_no_traceback_and_no_log_lines():
 
 
 def test_what_needs_no_tensorflow_starts_without_it():
-    modules = ("data", "record", "results", "plots", "__main__")
+    modules = ("data", "record", "results", "judge", "conclusions", "plots", "__main__")
     program = f"import sys; from mnist_lab import {', '.join(modules)}; print('keras' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
