@@ -318,15 +318,13 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
 def _refuted(claims: list[Claim], quantities: list) -> list[bool]:
     """For each claim whether its opposite holds: by its interval, and by Holm's correction over all claims."""
     opposites = [claim.opposite() for claim in claims]
+    holds = [claim.holds(q.estimate()) for claim, q in zip(opposites, quantities, strict=True)]
+    if not any(holds):
+        return holds
     p = np.array([q.p(claim.limit, claim.over) for claim, q in zip(opposites, quantities, strict=True)])
-    order, rejected = np.argsort(p, kind="stable"), np.zeros(len(p), bool)
-    for rank, i in enumerate(order):
-        if p[i] > LEVEL / (len(p) - rank):
-            break
-        rejected[i] = True
-    return [
-        bool(no) and claim.holds(q.estimate()) for no, claim, q in zip(rejected, opposites, quantities, strict=True)
-    ]
+    order, adjusted = np.argsort(p, kind="stable"), np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return [bool(alone <= LEVEL) and held for alone, held in zip(adjusted, holds, strict=True)]
 
 
 def _count_needed(claims: list[Claim], quantities: list) -> int | None:
