@@ -115,8 +115,8 @@ def _train_one(number: int, configuration: Configuration, seed: int, policy: str
     try:
         _leave_with_parent()
         use_one_thread()
-        keras.config.set_dtype_policy(policy)
         keras.backend.clear_session(free_memory=False)  # else the names of metrics count up from run to run
+        keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
         keras.utils.set_random_seed(int(seed))
         digits = _cached_digits(configuration)
         model = build_model(configuration.build, configuration.settings, digits.train, "")

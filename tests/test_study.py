@@ -183,6 +183,19 @@ def test_a_timing_study_measures_for_itself(few, project, capsys):
         assert np.array_equal(first.curves(metric)[0.1], timed.curves(metric)[0.1], equal_nan=True)
 
 
+def test_the_dtype_policy_is_followed_and_makes_another_run(few, project, capsys):
+    study = make_study(over=(0.1,), seeds=(0,))
+    full = run(study, few).final("val_loss")[0.1]
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = run(study, few).final("val_loss")[0.1]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert capsys.readouterr().out.count("training 1 run") == 2
+    assert half != full
+    assert half == pytest.approx(full, rel=0.05)
+
+
 def test_a_study_is_cut_down_by_one_argument(few, project, capsys):
     assert run(make_study(over=(0.1,)), few, seeds=[7]).curves("loss")[0.1].shape == (1, 2)
     whole = run(make_study(over=(0.1,), seeds=(7,)), few)
