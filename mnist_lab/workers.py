@@ -9,6 +9,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -74,13 +75,23 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
     layout = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
     make_bar = terminal_tqdm if terminal else tqdm
     with make_bar(total=sum(guess), desc=name, bar_format=layout, postfix=f"0 of {len(runs)} runs", leave=False) as bar:
-        for done, (number, history, probabilities) in enumerate(results, 1):
+        for done, (number, history, probabilities) in enumerate(_told_if_killed(name, results), 1):
             configuration, seed = runs[number]
             if isinstance(history, str):
                 raise LabError(f"{configuration.where}, seed {seed}: {history}")
             yield configuration, seed, history, probabilities
             bar.set_postfix_str(f"{done} of {len(runs)} runs", refresh=False)
             bar.update(guess[number])
+
+
+def _told_if_killed(name: str, results: Iterator) -> Iterator:
+    try:
+        yield from results
+    except BrokenProcessPool:
+        raise LabError(
+            f"{name}: a worker process was killed, perhaps for want of memory; every finished run is kept, so run "
+            "again, with fewer workers if it happens again"
+        ) from None
 
 
 def _share_compilers(missing: list, workers: int) -> list:

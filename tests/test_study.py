@@ -1,3 +1,5 @@
+import multiprocessing
+import os
 import subprocess
 import sys
 import textwrap
@@ -173,6 +175,19 @@ def test_kept_probabilities_are_the_answers_that_were_scored(few, project, monke
     (project / "img" / "s.npz").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(LabError, match=r"s\.npz: cannot be read"):
         run(study, few)
+
+
+def test_a_worker_that_is_killed_is_told_in_one_line_and_what_was_finished_is_kept(few, project):
+    def fatal(dropout):
+        if dropout == 0.3 and multiprocessing.parent_process() is not None:
+            os._exit(9)  # as the system does when memory runs out
+        return mlp(8, dropout)
+
+    study = {"build": fatal, "fixed": {"epochs": 1, "batch_size": 64}, "seeds": (0,)}
+    with pytest.raises(LabError, match="s: a worker process was killed, perhaps for want of memory") as error:
+        run(make_study(**study), few, workers=1)
+    assert "\n" not in str(error.value)
+    assert set(read_scores(project / "img" / "s.local.csv")["value"]) == {"0.1"}
 
 
 def test_a_timing_study_measures_for_itself(few, project, capsys):
