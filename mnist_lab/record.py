@@ -131,16 +131,17 @@ def lock(path: Path) -> FileLock:
 
 
 def replace_file(path: Path, write: Callable[[io.BufferedWriter], None]) -> None:
-    """Put a file in the place of another, whole or not at all. Raises LabError where the old one is held open."""
+    """Put a file in the place of another, whole or not at all. Raises LabError where that cannot be."""
     new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
     try:
+        with new.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(new, path)
-    except PermissionError:  # on Windows, while a spreadsheet has it open
-        raise LabError(f"{path}: cannot be replaced; close what has it open, and run again") from None
+    except OSError as error:  # a full disk; on Windows also a spreadsheet that has it open
+        new.unlink(missing_ok=True)
+        raise LabError(f"{path}: cannot be written ({error.strerror or error}); what it held is still there") from None
 
 
 def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None = None) -> None:

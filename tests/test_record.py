@@ -78,9 +78,10 @@ def test_a_run_that_is_not_whole_is_not_found_and_is_replaced(record):
 def test_a_failed_write_leaves_the_old_file(record, monkeypatch):
     before = record.read_bytes()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(LabError, match=r"cannot be written \(disk full\); what it held is still there"):
         write_runs(record, [make_run(C)])
     assert record.read_bytes() == before
+    assert not list(record.parent.glob(".*.new"))
 
 
 def test_what_a_spreadsheet_does_to_a_file_is_understood(record):

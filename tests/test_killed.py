@@ -1,0 +1,116 @@
+"""A recording that is killed again and again ends with the record of one that was not. A stub stands for training."""
+
+import functools
+import os
+import random
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from mnist_lab import study
+from mnist_lab.data import Digits
+from mnist_lab.errors import LabError
+from mnist_lab.record import make_key, read_probabilities, read_record
+from mnist_lab.workers import Configuration
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+KILLS = 100
+
+
+def configure(one, digits):
+    return [
+        Configuration(
+            label,
+            "here",
+            None,
+            {},
+            2,
+            1,
+            digits,
+            "d",
+            functools.partial(make_key, s=one.name, label=label),
+            1,
+            one.keep,
+        )
+        for label in one.over
+    ]
+
+
+def train(name, missing, workers, terminal):
+    for configuration, seed in missing:
+        numbers = np.random.default_rng([configuration.label, seed]).random((8, 2))
+        scores = ("loss", "accuracy", "val_loss", "val_accuracy", "clean_loss", "clean_accuracy")
+        history = dict(zip(scores, numbers.tolist(), strict=False)) | {"seconds": [time.time(), 1.0]}
+        history |= {"test_loss": [np.nan, numbers[6, 1]], "test_accuracy": [np.nan, numbers[7, 1]]}
+        yield configuration, seed, history | {"machine": ["", "stub"]}, numbers.astype(np.float16)
+
+
+@pytest.fixture
+def stub(project, few, monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    monkeypatch.setattr(study, "_configure", configure)
+    monkeypatch.setattr(study, "train_all", train)
+
+    def run(name):
+        few_digits = Digits(few.train[:2], few.val[:2], few.test[:2])
+        study.run(study.Study(name, lambda: None, {}, "epochs", (1, 2), range(12), keep="val"), few_digits)
+
+    return run
+
+
+def run_and_kill(run, name, after):
+    """Whether a process that records was still at it when it was killed, `after` seconds from its start."""
+    child = os.fork()
+    if not child:
+        run(name)
+        os._exit(0)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+
+
+def test_nothing_is_lost_to_kills_at_any_moment(stub, project):
+    chance, kills, numbers = random.Random(0), 0, iter(range(10**6))
+    stub("undisturbed")
+    expected = read_record(project / "img" / "undisturbed.csv").drop(columns=["key", "seconds"])
+    while kills < KILLS:
+        record, finished = project / "img" / f"s{next(numbers)}.csv", set()
+        while run_and_kill(stub, record.stem, chance.uniform(0, 0.15)):
+            kills += 1
+            rows = read_record(record)  # readable at any moment
+            whole = set(rows["key"][rows["machine"] != ""])
+            assert finished <= whole
+            assert whole <= set(read_probabilities(record, "val"))
+            finished = whole
+        assert read_record(record).drop(columns=["key", "seconds"]).equals(expected)
+        assert set(read_probabilities(record, "val")) == set(read_record(record)["key"])
+
+
+def test_a_full_disk_is_told_and_takes_nothing(stub, project):
+    import resource
+
+    stub("s")
+    before = {path.name: path.read_bytes() for path in (project / "img").glob("s.*")}
+    told, write = os.pipe()
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["s.csv"]) // 2,) * 2)
+        record = project / "img" / "s.csv"
+        record.write_text("".join(record.read_text().splitlines(keepends=True)[:5]))  # some runs are missing
+        try:
+            stub("s")
+        except LabError as error:
+            os.write(write, str(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    line = os.read(told, 1000).decode()
+    assert re.fullmatch(r"img/s\.(csv|npz): cannot be written \(File too large\); what it held is still there", line)
+    assert len(read_record(project / "img" / "s.csv")) >= 4
+    assert not list((project / "img").glob(".*.new"))
+    stub("s")
+    after = read_record(project / "img" / "s.csv").drop(columns="seconds")
+    (project / "img" / "t.csv").write_bytes(before["s.csv"])
+    assert after.equals(read_record(project / "img" / "t.csv").drop(columns="seconds"))
