@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import random
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
 from mnist_lab.errors import LabError
+from mnist_lab.record import read_record
 
 
 def find_project() -> Path:
@@ -19,19 +21,36 @@ def find_project() -> Path:
     raise LabError(f"{here}: no folder `notebooks` here or above; go to the project's folder")
 
 
-def run(names: list[str], record: bool, workers: int | None) -> None:
+def run(names: list[str], record: bool, workers: int | None, check: int | None) -> None:
     """Execute the notebooks named, or all, one after the other, and print a line for each with its time."""
     from mnist_lab.execute import execute, read_notebook  # slow to import, and the verdicts need none of it
 
-    if workers is not None and workers < 1:
-        raise LabError(f"--workers is {workers}, but allowed is a whole number from 1")
+    for option, number in (("--workers", workers), ("--check", check)):
+        if number is not None and number < 1:
+            raise LabError(f"{option} is {number}, but allowed is a whole number from 1")
+    if check and names:
+        raise LabError("--check picks from the whole record: name no notebooks")
+    settings = {"MNIST_LAB_MODE": "record" if record else "replay"}
+    settings |= {"MNIST_LAB_WORKERS": str(workers)} if workers else {}
+    settings |= {"MNIST_LAB_CHECK": ",".join(pick_runs(check))} if check else {}
     paths = [Path(name) for name in names] or sorted((find_project() / "notebooks").glob("*.ipynb"))
     cells = [sum(cell.cell_type == "code" for cell in read_notebook(path).cells) for path in paths]
     with tqdm(total=sum(cells), unit="cell", leave=False, bar_format="{percentage:3.0f}%|{bar}| {desc}") as bar:
         for path in paths:
             bar.set_description_str(path.name)
-            seconds = execute(path, record, workers, advance=bar.update)
+            seconds = execute(path, settings, advance=bar.update)
             tqdm.write(f"{os.path.relpath(path)}: {seconds:.1f} s")
+
+
+def pick_runs(count: int) -> list[str]:
+    """The keys of so many recorded runs, picked at random."""
+    keys: set[str] = set()
+    for path in (find_project() / "img").glob("*.csv"):
+        if not path.name.endswith(".local.csv"):
+            keys |= set(read_record(path)["key"])
+    if count > len(keys):
+        raise LabError(f"--check is {count}, but {len(keys)} runs are recorded")
+    return random.sample(sorted(keys), count)
 
 
 def clean() -> None:
@@ -58,7 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run", help="execute the notebooks in place: tables, and figures in img/")
     runner.add_argument("notebooks", nargs="*", help="such as notebooks/1_mlp.ipynb (default: all)")
-    runner.add_argument("--record", action="store_true", help="train what the record lacks, and write it to img/*.csv")
+    how = runner.add_mutually_exclusive_group()
+    how.add_argument("--record", action="store_true", help="train what the record lacks, and write it to img/*.csv")
+    how.add_argument(
+        "--check", type=int, metavar="N", help="train N recorded runs afresh, and tell how far they differ"
+    )
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one a core)")
     commands.add_parser("clean", help="remove img/*.local.csv, the runs trained outside the record")
     ledger = commands.add_parser("verdicts", help="print the verdict on every conclusion of 2018, from the record")
@@ -66,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     told = parser.parse_args(arguments)
     try:
         if told.command == "run":
-            run(told.notebooks, told.record, told.workers)
+            run(told.notebooks, told.record, told.workers, told.check)
         elif told.command == "clean":
             clean()
         else:

@@ -26,16 +26,13 @@ class _Client(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
-def execute(path: Path, record: bool = False, workers: int | None = None, advance=lambda: None) -> float:
-    """Execute one notebook in place, in a fresh kernel; return the seconds it took.
+def execute(path: Path, settings: dict[str, str], advance=lambda: None) -> float:
+    """Execute one notebook in place, in a fresh kernel with these environment variables; return the seconds it took.
 
     The file is written only when every cell has run. Raises LabError, naming the cell, where one fails.
     """
     notebook = read_notebook(path)
     stored = [cell.get("outputs") if IGNORED in cell.metadata.get("tags", []) else None for cell in notebook.cells]
-    environment = {**os.environ, "MNIST_LAB_MODE": "record" if record else "replay"}
-    if workers is not None:
-        environment["MNIST_LAB_WORKERS"] = str(workers)
     client = _Client(
         notebook,
         timeout=None,
@@ -47,7 +44,7 @@ def execute(path: Path, record: bool = False, workers: int | None = None, advanc
     )
     began = time.perf_counter()
     try:
-        client.execute(env=environment)
+        client.execute(env={**os.environ, **settings})
     except CellExecutionError as error:
         cell = next(c for c in notebook.cells if any(o.output_type == "error" for o in c.get("outputs", [])))
         where = f"{path}, code cell {[c for c in notebook.cells if c.cell_type == 'code'].index(cell) + 1}"

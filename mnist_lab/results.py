@@ -65,7 +65,7 @@ class Results:
         for metric in metrics or [metric for metric in usual if _holds(run, metric)]:
             for value, curves in self.curves(metric).items():
                 last = curves[:, -1] * (100 if metric.endswith("accuracy") else 1)
-                digits = 2 if metric.endswith("accuracy") else 4
+                digits = 4 if metric.endswith("loss") else 2
                 rows[str(value)][TITLES.get(metric, metric)] = spread(last, digits)
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.vary)
 

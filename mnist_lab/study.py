@@ -3,6 +3,7 @@
 import inspect
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,8 @@ from mnist_lab.errors import LabError
 from mnist_lab.record import (
     COLUMNS,
     MACHINE,
+    TEXT,
+    WHOLE,
     digest_data,
     find_folder,
     find_run,
@@ -171,6 +174,8 @@ def run(
     missing = [run for run, key in zip(runs, asked, strict=True) if key not in found]
     if missing and mode in ("replay", "test"):
         raise study._error(f"{_name_runs(missing)} missing from {record}; train with: mnist-lab run --record")
+    if mode == "replay":
+        _check(study, configurations, found, workers)
     if mode == "record" and _recorded.setdefault(study.name, asked) != asked:
         raise study._error(f"another study of this name was recorded in {record}; give this one a name of its own")
     if missing and folder.exists() and not os.access(folder, os.W_OK):
@@ -193,6 +198,29 @@ def run(
 
 
 _recorded: dict[str, list[str]] = {}  # by study, the keys it asked for: two studies must not overwrite each other
+
+
+def _check(study: Study, configurations: list[Configuration], found: dict[str, tuple], workers: int) -> None:
+    """Train afresh what `mnist-lab run --check` has picked of this study, and tell how far it is from the record."""
+    picked = set(os.environ.get("MNIST_LAB_CHECK", "").split(","))
+    os.environ["MNIST_LAB_CHECK"] = ",".join(picked - set(found))  # another study may ask for the same run
+    runs = [(c, seed) for c in configurations for seed in study.seeds if c.key(seed=seed) in picked]
+    for configuration, seed, history, _ in train_all(study.name, runs, workers, terminal=True):
+        recorded = found[configuration.key(seed=seed)][0]
+        fresh = _tidy(configuration, seed, history)
+        scores = recorded.columns.difference([*TEXT, *WHOLE, "seconds", MACHINE])
+        told = "equal to the last bit"
+        if not np.array_equal(fresh[scores], recorded[scores], equal_nan=True):
+            others = [found[configuration.key(seed=other)][0] for other in study.seeds]
+            told = "; ".join(_tell_difference(name, fresh, recorded, others) for name in ("val_accuracy", "val_loss"))
+        print(f"{configuration.where}, seed {seed}: {told}", file=sys.stderr)
+
+
+def _tell_difference(metric: str, fresh: pd.DataFrame, recorded: pd.DataFrame, others: list[pd.DataFrame]) -> str:
+    """How far a run's last epoch is from the record, in units of the spread over the recorded seeds."""
+    new, old = fresh[metric].iloc[-1], recorded[metric].iloc[-1]
+    spread = np.std([run[metric].iloc[-1] for run in others], ddof=1) if len(others) > 1 else np.nan
+    return f"{metric} {new:g}, recorded {old:g}: {abs(new - old) / spread:.2f} standard deviations over seeds"
 
 
 def find_mode() -> str:

@@ -1,3 +1,5 @@
+import re
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -60,6 +62,17 @@ def test_record_then_replay_then_nothing_changes(notebook, project, capfd):
     assert main(["run", "--record"]) == 0
     assert snapshot(project) == first
 
+    lines = (project / "img" / "s.csv").read_text().splitlines()
+    values = lines[2].split(",")
+    values[lines[0].split(",").index("val_loss")] = "2.5"
+    (project / "img" / "s.csv").write_text("\n".join([*lines[:2], ",".join(values), *lines[3:]]))
+    assert main(["run", "--check", "4"]) == 0
+    told = capfd.readouterr().err
+    assert told.count("equal to the last bit") == 3
+    assert re.search(r"units=4, seed 0: val_accuracy .*; val_loss .*, recorded 2.5: [\d.]+ standard deviations", told)
+    assert main(["run", "--check", "5"]) == 1
+    assert "--check is 5, but 4 runs are recorded" in capfd.readouterr().err
+
 
 def test_a_cell_that_fails_is_named_and_nothing_is_written(notebook, project, capfd):
     broken = notebook.read_text().replace("lab.run(study, few)", "lab.run(study, fwe)")
@@ -75,6 +88,7 @@ def test_a_cell_that_fails_is_named_and_nothing_is_written(notebook, project, ca
         (["run", "notebooks/m.ipynb"], "notebooks/m.ipynb: cannot be read (No such file or directory)"),
         (["run", "img/s.csv"], "img/s.csv: not a notebook"),
         (["run", "--workers", "0"], "--workers is 0, but allowed is a whole number from 1"),
+        (["run", "--check", "1", "img/s.csv"], "--check picks from the whole record: name no notebooks"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(arguments, told, project, capsys):
