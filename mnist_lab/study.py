@@ -74,6 +74,7 @@ class Study:
         if self.keep not in (None, "val", "test"):
             raise self._error(f"keep is {self.keep!r}, but allowed are 'val', 'test' and None")
         fill = object.__setattr__  # the usual way to fill in a frozen dataclass
+        fill(self, "fixed", dict(self.fixed))  # a notebook goes on changing its own
         fill(self, "over", self.over if isinstance(self.over, Mapping) else tuple(self.over))
         fill(self, "seeds", tuple(self.seeds))
         fill(self, "settings", self._all_settings())

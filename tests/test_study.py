@@ -148,6 +148,13 @@ def test_two_studies_of_one_name_do_not_overwrite_each_other(few, project, monke
         run(make_study(name="twin", fixed=fixed, over=(0.2,), seeds=(0,)), few)
 
 
+def test_a_study_keeps_its_settings_when_the_notebook_changes_its_own():
+    settings = dict(MLP)
+    study = make_study(fixed=settings)
+    settings |= {"units": 9}
+    assert study.fixed == MLP
+
+
 def test_what_is_handed_over_in_the_wrong_order_is_told(few):
     with pytest.raises(LabError, match="run takes a Study and its digits, in this order, not a Digits"):
         run(few, make_study())
