@@ -17,7 +17,7 @@ from mnist_lab.record import make_key, read_probabilities, read_record
 from mnist_lab.workers import Configuration
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-KILLS = 100
+KILLS = 40
 
 
 def configure(one, digits):
