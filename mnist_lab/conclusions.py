@@ -8,7 +8,7 @@ import numpy as np
 
 from mnist_lab.errors import LabError
 from mnist_lab.judge import Claim, Conclusion, Difference, Mean, Ratio, Share, Verdicts, check_seeds, judge
-from mnist_lab.results import TITLES, Results, read_results
+from mnist_lab.results import TITLES, Results, in_percent, read_results
 
 MATTERS = 0.2  # points, twenty images in ten thousand: the smallest difference that matters
 
@@ -38,7 +38,7 @@ def runs(results: Results, value: object, metric: str) -> np.ndarray:
     curves = {str(label): seeds for label, seeds in results.curves(metric).items()}
     if str(value) not in curves:
         raise LabError(f"study {results.name} has no value {value}, but {', '.join(curves)}")
-    return curves[str(value)] * (100 if metric.endswith("accuracy") else 1)
+    return in_percent(metric, curves[str(value)])
 
 
 def last(results: Results, value: object, metric: str = "val_accuracy") -> np.ndarray:
@@ -64,8 +64,9 @@ def rise(results: Results, metric: str) -> np.ndarray:
 # What is claimed.
 
 
-def beats(a: object, b: object, by: float = 0.0) -> Claim:
-    return Claim(f"{a} less {b}", lambda r: Difference(last(r, a), last(r, b)), True, by, "points", MATTERS)
+def beats(a: object, b: object, by: float = 0.0, metric: str = "val_accuracy") -> Claim:
+    """That `a` is more than `by` points better than `b`; `metric` is by what the accuracy of `a` is read."""
+    return Claim(f"{a} less {b}", lambda r: Difference(last(r, a, metric), last(r, b)), True, by, "points", MATTERS)
 
 
 def both_beat(a: object, b: object, other: object) -> Claim:
@@ -115,13 +116,6 @@ def beats_the_mlp(value: object, mlp: object, by: float) -> Claim:
         return Difference(last(cnn, value), last(mlps, mlp))
 
     return Claim("CNN less MLP", measure, True, by, "points", MATTERS)
-
-
-def beats_loss(other: str, metric: str = "val_accuracy") -> Claim:
-    """That binary cross-entropy, its accuracy read by `metric`, beats another loss by more than matters."""
-    ours = "binary_crossentropy"
-    text = f"{ours} less {other}"
-    return Claim(text, lambda r: Difference(last(r, ours, metric), last(r, other)), True, MATTERS, "points", MATTERS)
 
 
 LOSSES = ("categorical_crossentropy", "mean_squared_error", "mean_absolute_error", "categorical_hinge", "poisson")
@@ -214,8 +208,8 @@ CONCLUSIONS = (
         "loss-1",
         "binary cross-entropy is much better than every other loss",
         ("cnn_loss",),
-        tuple(beats_loss(other) for other in LOSSES),
-        as_read=tuple(beats_loss(other, "val_binary_accuracy") for other in LOSSES),
+        tuple(beats("binary_crossentropy", other, by=MATTERS) for other in LOSSES),
+        as_read=tuple(beats("binary_crossentropy", other, MATTERS, "val_binary_accuracy") for other in LOSSES),
     ),
     Conclusion(
         "cnn-1",

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from mnist_lab.errors import LabError
-from mnist_lab.results import TITLES, Results
+from mnist_lab.results import TITLES, Results, in_percent
 
 LEVEL = 0.05
 MOST_SEEDS = 10_000  # that are looked through for how many would tell
@@ -62,8 +62,7 @@ def compare(results: Results, reference: object, metric: str = "val_accuracy") -
 
     One row a value, as text with Welch's interval. Raises LabError where `reference` is none of the values.
     """
-    scale = 100 if metric.endswith("accuracy") else 1
-    last = {value: scale * curves[:, -1] for value, curves in results.curves(metric).items()}
+    last = {value: in_percent(metric, curves[:, -1]) for value, curves in results.curves(metric).items()}
     if reference not in last:
         raise LabError(f"{results.name}: {results.vary} {reference!r} is not among {', '.join(map(str, last))}")
     told = {str(value): str(difference(last[value], last[reference])) for value in last if value != reference}

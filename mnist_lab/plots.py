@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from mnist_lab.errors import LabError
 from mnist_lab.judge import Verdict
 from mnist_lab.record import find_folder
-from mnist_lab.results import TITLES, Results
+from mnist_lab.results import TITLES, Results, in_percent
 
 # said to be building a font cache, once, on a new machine: nothing for a reader's screen
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
@@ -81,7 +81,7 @@ def plot_curves(
 
 
 def _draw_curves(axes, results: Results, metric: str, dashed: bool) -> None:
-    curves = {value: _scaled(metric, values) for value, values in results.curves(metric).items()}
+    curves = {value: in_percent(metric, values) for value, values in results.curves(metric).items()}
     for value, seeds, color, marker in _looks(curves):
         epochs = np.arange(1, seeds.shape[1] + 1)
         mean, name = seeds.mean(axis=0), f"{value}"
@@ -111,7 +111,7 @@ def _draw_curves(axes, results: Results, metric: str, dashed: bool) -> None:
 
 def _draw_seeds(axes, results: Results, metric: str) -> None:
     """Every seed at the last epoch as a dot, side by side where they would overlap, and the mean as a bar."""
-    last = {value: _scaled(metric, values)[:, -1] for value, values in results.curves(metric).items()}
+    last = {value: in_percent(metric, values)[:, -1] for value, values in results.curves(metric).items()}
     for place, (_, seeds, color, marker) in enumerate(_looks(last)):
         aside = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
         axes.plot(place + aside, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
@@ -166,10 +166,6 @@ def _looks(by_value: dict):
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(by_value)))
     for number, (value, drawn) in enumerate(by_value.items()):
         yield value, drawn, colors[number], MARKERS[number % len(MARKERS)]
-
-
-def _scaled(metric: str, values: np.ndarray) -> np.ndarray:
-    return 100 * values if metric.endswith("accuracy") else values
 
 
 def _scale(axes, metric: str, drawn: dict) -> None:
@@ -228,7 +224,7 @@ def plot_history(history: dict[str, list[float]]) -> Figure:
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         for name, marker, color in ((metric, "o", "0.55"), (f"val_{metric}", "s", "black")):
-            values = _scaled(metric, np.array(history.get(name, [])))
+            values = in_percent(metric, np.array(history.get(name, [])))
             axes.plot(
                 np.arange(1, len(values) + 1), values, marker=marker, color=color, label=TITLES[name].split(" (")[0]
             )

@@ -64,7 +64,7 @@ class Results:
         run = next(iter(self.runs.values()))[0]
         for metric in metrics or [metric for metric in usual if _holds(run, metric)]:
             for value, curves in self.curves(metric).items():
-                last = curves[:, -1] * (100 if metric.endswith("accuracy") else 1)
+                last = in_percent(metric, curves[:, -1])
                 digits = 4 if metric.endswith("loss") else 2
                 rows[str(value)][TITLES.get(metric, metric)] = spread(last, digits)
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.vary)
@@ -79,6 +79,11 @@ class Results:
 def _holds(run: pd.DataFrame, metric: str) -> bool:
     """Whether a metric was recorded; a loss that is nan throughout was, since training can diverge."""
     return metric in run and not (metric.endswith("accuracy") and run[metric].isna().all())
+
+
+def in_percent(metric: str, values: np.ndarray) -> np.ndarray:
+    """`values` of a metric as they are told and drawn: accuracies in percent, others as they are."""
+    return 100 * values if metric.endswith("accuracy") else values
 
 
 def spread(values: np.ndarray, digits: int = 2) -> str:

@@ -204,6 +204,8 @@ _recorded: dict[str, list[str]] = {}  # by study, the keys it asked for: two stu
 def _check(study: Study, configurations: list[Configuration], found: dict[str, tuple], workers: int) -> None:
     """Train afresh what `mnist-lab run --check` has picked of this study, and tell how far it is from the record."""
     picked = set(os.environ.get("MNIST_LAB_CHECK", "").split(","))
+    if not picked & set(found):
+        return
     os.environ["MNIST_LAB_CHECK"] = ",".join(picked - set(found))  # another study may ask for the same run
     runs = [(c, seed) for c in configurations for seed in study.seeds if c.key(seed=seed) in picked]
     for configuration, seed, history, _ in train_all(study.name, runs, workers, terminal=True):
