@@ -50,7 +50,7 @@ def load_digits(form: str = "flat", holdout: int = 10_000) -> Digits:
 
     Raises LabError for an unknown form, a bad holdout, and a file that is missing or not the published one (SHA-256).
     """
-    if form not in SHAPES:
+    if not isinstance(form, str) or form not in SHAPES:
         raise LabError(f"load_digits: form is {form!r}, but allowed are {', '.join(map(repr, SHAPES))}")
     if isinstance(holdout, bool) or not isinstance(holdout, (int, np.integer)) or not 0 <= holdout < 60_000:
         raise LabError(f"load_digits: holdout is {holdout!r}, but allowed is a whole number from 0 to 59,999")

@@ -71,7 +71,11 @@ class Study:
             raise self._error(f"over is {self.over!r}, but must be a tuple of values or a dict of settings")
         if isinstance(self.seeds, (str, bytes)) or not isinstance(self.seeds, Iterable):
             raise self._error(f"seeds is {self.seeds!r}, but must be whole numbers, such as range(3)")
-        if self.keep not in (None, "val", "test"):
+        if not isinstance(self.vary, str):
+            raise self._error(f"vary is {self.vary!r}, but must be the name of a setting")
+        if not isinstance(self.timing, bool):
+            raise self._error(f"timing is {self.timing!r}, but allowed are True and False")
+        if not (self.keep is None or (isinstance(self.keep, str) and self.keep in ("val", "test"))):
             raise self._error(f"keep is {self.keep!r}, but allowed are 'val', 'test' and None")
         fill = object.__setattr__  # the usual way to fill in a frozen dataclass
         fill(self, "fixed", dict(self.fixed))  # a notebook goes on changing its own

@@ -54,19 +54,28 @@ def stub(project, few, monkeypatch):
     monkeypatch.setattr(study, "_configure", configure)
     monkeypatch.setattr(study, "train_all", train)
 
-    def run(name):
+    def run(name, seeds=range(12)):
         few_digits = Digits(few.train[:2], few.val[:2], few.test[:2])
-        study.run(study.Study(name, lambda: None, {}, "epochs", (1, 2), range(12), keep="val"), few_digits)
+        study.run(study.Study(name, lambda: None, {}, "epochs", (1, 2), seeds, keep="val"), few_digits)
 
     return run
 
 
-def run_and_kill(run, name, after):
-    """Whether a process that records was still at it when it was killed, `after` seconds from its start."""
+def fork(action):
+    """Start a process of its own for an action; it ends with status 0 if all went well."""
     child = os.fork()
     if not child:
-        run(name)
-        os._exit(0)
+        try:
+            action()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+
+def run_and_kill(run, name, after):
+    """Whether a process that records was still at it when it was killed, `after` seconds from its start."""
+    child = fork(lambda: run(name))
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
@@ -89,14 +98,30 @@ def test_nothing_is_lost_to_kills_at_any_moment(stub, project):
         assert set(read_probabilities(record, "val")) == set(read_record(record)["key"])
 
 
+@pytest.mark.parametrize("mode", ["record", "local"])
+def test_two_at_once_lose_no_run(stub, project, monkeypatch, mode):
+    """Two that record the same study, and two that try one each with seeds of its own."""
+    stub("undisturbed")
+    expected = read_record(project / "img" / "undisturbed.csv").drop(columns=["key", "seconds"])
+    monkeypatch.setenv("MNIST_LAB_MODE", mode)
+    seeds = (range(12), range(12)) if mode == "record" else (range(5), range(5, 12))
+    for number in range(3):
+        record = project / "img" / f"s{number}.{'csv' if mode == 'record' else 'local.csv'}"
+        children = [fork(lambda n=number, ours=ours: stub(f"s{n}", ours)) for ours in seeds]
+        assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+        rows = read_record(record).sort_values(["value", "seed", "epoch"], ignore_index=True)
+        assert rows.drop(columns=["key", "seconds"]).equals(expected)
+        assert set(read_probabilities(record, "val")) == set(rows["key"])
+
+
 def test_a_full_disk_is_told_and_takes_nothing(stub, project):
     import resource
 
     stub("s")
     before = {path.name: path.read_bytes() for path in (project / "img").glob("s.*")}
     told, write = os.pipe()
-    child = os.fork()
-    if not child:
+
+    def fill():
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["s.csv"]) // 2,) * 2)
         record = project / "img" / "s.csv"
         record.write_text("".join(record.read_text().splitlines(keepends=True)[:5]))  # some runs are missing
@@ -104,8 +129,8 @@ def test_a_full_disk_is_told_and_takes_nothing(stub, project):
             stub("s")
         except LabError as error:
             os.write(write, str(error).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
+
+    os.waitpid(fork(fill), 0)
     line = os.read(told, 1000).decode()
     assert re.fullmatch(r"img/s\.(csv|npz): cannot be written \(File too large\); what it held is still there", line)
     assert len(read_record(project / "img" / "s.csv")) >= 4

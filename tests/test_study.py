@@ -55,6 +55,8 @@ def read_scores(path):
         ({"fixed": 3}, "fixed is a int"),
         ({"build": lambda **settings: None}, "build takes \\*\\*settings, so a setting could be ignored"),
         ({"build": None}, "build is None"),
+        ({"vary": 3}, "vary is 3, but must be the name of a setting"),
+        ({"timing": "no"}, "timing is 'no', but allowed are True and False"),
         ({"keep": "train"}, "keep is 'train', but allowed are 'val', 'test' and None"),
         ({"name": "../s"}, "a study's name is '../s', but"),
     ],
