@@ -18,6 +18,7 @@ from mnist_lab.errors import LabError
 from mnist_lab.results import TITLES, Results, in_percent
 
 LEVEL = 0.05
+TAIL = LEVEL / 2  # on either side of an interval
 MOST_SEEDS = 10_000  # that are looked through for how many would tell
 FORMATS = {"points": "+.2f", "of loss": "+.4f", "%": ".2f", "times": ".2f", "of the runs": ".2f"}  # by unit
 
@@ -70,7 +71,7 @@ def compare(results: Results, reference: object, metric: str = "val_accuracy") -
     return pd.DataFrame({f"{title} less that of {reference}": told}).rename_axis(results.vary)
 
 
-# Four kinds of quantity. Each has an estimate with its 95 % interval, with the seeds there are or as it would be with
+# Four kinds of quantity. Each has an estimate with its interval, with the seeds there are or as it would be with
 # another number of them and the spread seen; and the one-sided p of lying over (or under) a limit.
 
 
@@ -84,10 +85,10 @@ class Mean:
     def seeds(self) -> int:
         return len(self.values)
 
-    def estimate(self, seeds: int | None = None) -> Estimate:
+    def estimate(self, seeds: int | None = None, tail: float = TAIL) -> Estimate:
         n = seeds or self.seeds
         mean, error = self.values.mean(), self.values.std(ddof=1) / np.sqrt(n)
-        half = stats.t.ppf(0.975, n - 1) * error
+        half = stats.t.ppf(1 - tail, n - 1) * error
         return Estimate(float(mean), float(mean - half), float(mean + half))
 
     def p(self, limit: float, over: bool) -> float:
@@ -110,13 +111,13 @@ class Difference:
     def seeds(self) -> int:
         return len(self.b)
 
-    def estimate(self, seeds: int | None = None) -> Estimate:
+    def estimate(self, seeds: int | None = None, tail: float = TAIL) -> Estimate:
         sizes = np.array([len(self.a), len(self.b)]) * ((seeds or self.seeds) / self.seeds)
         squares = np.array([self.a.var(ddof=1), self.b.var(ddof=1)]) / sizes
         value, half = float(self.a.mean() - self.b.mean()), 0.0
         if squares.sum() > 0:
             freedom = squares.sum() ** 2 / (squares**2 / (sizes - 1)).sum()
-            half = float(stats.t.ppf(0.975, freedom) * np.sqrt(squares.sum()))
+            half = float(stats.t.ppf(1 - tail, freedom) * np.sqrt(squares.sum()))
         return Estimate(value, value - half, value + half)
 
     def p(self, limit: float, over: bool) -> float:
@@ -128,23 +129,15 @@ class Difference:
         return float(told.pvalue)
 
 
-@dataclass(frozen=True)
-class Ratio:
+class Ratio(Difference):
     """The typical `a` over the typical `b` (geometric means): a difference of logarithms."""
-
-    a: np.ndarray
-    b: np.ndarray
-
-    @property
-    def seeds(self) -> int:
-        return len(self.b)
 
     @property
     def logarithm(self) -> Difference:
         return Difference(np.log(self.a), np.log(self.b))
 
-    def estimate(self, seeds: int | None = None) -> Estimate:
-        log = self.logarithm.estimate(seeds)
+    def estimate(self, seeds: int | None = None, tail: float = TAIL) -> Estimate:
+        log = self.logarithm.estimate(seeds, tail)
         return Estimate(*(float(np.exp(number)) for number in (log.value, log.low, log.high)))
 
     def p(self, limit: float, over: bool) -> float:
@@ -161,9 +154,9 @@ class Share:
     def seeds(self) -> int:
         return len(self.true)
 
-    def estimate(self, seeds: int | None = None) -> Estimate:
+    def estimate(self, seeds: int | None = None, tail: float = TAIL) -> Estimate:
         n, share = seeds or self.seeds, float(self.true.mean())
-        interval = stats.binomtest(round(share * n), n).proportion_ci(0.95, "exact")
+        interval = stats.binomtest(round(share * n), n).proportion_ci(1 - 2 * tail, "exact")
         return Estimate(share, float(interval.low), float(interval.high))
 
     def p(self, limit: float, over: bool) -> float:
@@ -327,20 +320,21 @@ def _refuted(claims: list[Claim], quantities: list) -> list[bool]:
 
 
 def _count_needed(claims: list[Claim], quantities: list) -> int | None:
-    """About how many seeds would bring a verdict: one claim refuted, or all shown to hold."""
-    lean = [claim.support(q.estimate().value) for claim, q in zip(claims, quantities, strict=True)]
-    counts = [_count_seeds(claim, q) for claim, q in zip(claims, quantities, strict=True)]
-    against = [n for n, side in zip(counts, lean, strict=True) if side < 0]
-    told = min(against) if against else max(counts)
+    """About how many seeds would bring a verdict, were the estimates as they are: one claim refuted, or all to hold."""
+    against = [(c, q) for c, q in zip(claims, quantities, strict=True) if c.support(q.estimate().value) < 0]
+    if against:  # one refuted, the first in Holm's order: by an interval, and at the level divided by all claims
+        told = min(_count_seeds(claim.opposite(), q, min(TAIL, LEVEL / len(claims))) for claim, q in against)
+    else:
+        told = max(_count_seeds(claim, q, TAIL) for claim, q in zip(claims, quantities, strict=True))
+    told = max(told, 1 + min(q.seeds for q in quantities))  # what there is does not tell
     return int(told) if told <= MOST_SEEDS else None
 
 
-def _count_seeds(claim: Claim, quantity) -> float:
-    """How many seeds would put a quantity's interval on one side of the limit, were its estimate as it is."""
+def _count_seeds(claim: Claim, quantity, tail: float) -> float:
+    """How many seeds would put a quantity's interval on the claim's side of the limit."""
 
     def tells(n: int) -> bool:
-        found = quantity.estimate(n)
-        return claim.holds(found) or claim.opposite().holds(found)
+        return claim.holds(quantity.estimate(n, tail))
 
     low, high = 1, 2
     while not tells(high):

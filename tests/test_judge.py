@@ -13,6 +13,7 @@ from mnist_lab.judge import (
     Mean,
     Ratio,
     Share,
+    _count_needed,
     _refuted,
     compare,
     difference,
@@ -114,6 +115,15 @@ def test_a_conclusion_is_reproduced_contradicted_or_open():
     told = judge(depth, make_results(val_accuracy=dict.fromkeys(best, best[1])))  # all tie
     assert (told.verdict, told.needed) == ("inconclusive", None)
     assert judge(depth, make_results(val_accuracy={d: seeds[:2] for d, seeds in best.items()})).seeds == 2
+
+
+def test_more_seeds_are_asked_for_than_could_not_tell():
+    """One of eight lies on the wrong side by its interval, but is no find among eight: five seeds do not do."""
+    base, lower = np.array([0.0, 1, 2, 3, 4]), np.array([-2.0, -1, 0, 1, 2])
+    claims, quantities = make_claims(True, 8), [Difference(lower, base + 0.6), *[Difference(base, lower)] * 7]
+    assert claims[0].opposite().holds(quantities[0].estimate())
+    assert not any(_refuted(claims, quantities))
+    assert 5 < _count_needed(claims, quantities) < 12
 
 
 def test_no_better_has_three_answers():
