@@ -18,6 +18,7 @@ def test_pixels_and_labels_are_those_of_mnist(flat):
     assert digits.train.x.dtype == digits.train.y.dtype == np.float32
     assert digits.train.x.min() == 0
     assert digits.train.x.max() == 1
+    assert digits.train.y.shape == (60_000, 10)
     assert (digits.train.y.sum(axis=1) == 1).all()
 
 
