@@ -14,15 +14,19 @@ MATTERS = 0.2  # points, twenty images in ten thousand: the smallest difference 
 
 
 def verdicts(*results: Results) -> Verdicts:
-    """The verdicts on every conclusion that these results can tell of, each of a study.
+    """The verdicts on every conclusion about these results, each of a study.
 
-    Raises LabError where there is none, and where a value or a second seed is missing.
+    Where a conclusion compares with a second study, this one is read from the record if it is not among them.
+    Raises LabError where there is no conclusion, and where a value or a second seed is missing.
     """
     named = {one.name: one for one in results}
-    told = [c for c in CONCLUSIONS if set(c.studies) <= set(named)]
+    told = [conclusion for conclusion in CONCLUSIONS if conclusion.studies[0] in named]
     if not told:
         raise LabError(f"no conclusion is about {' and '.join(named)}; there are some about {', '.join(STUDIES)}")
-    return Verdicts(judge(c, *(named[study] for study in c.studies)) for c in told)
+    return Verdicts(
+        judge(conclusion, *(named[name] if name in named else read_results(name) for name in conclusion.studies))
+        for conclusion in told
+    )
 
 
 def read_verdicts() -> Verdicts:

@@ -126,6 +126,23 @@ def _draw_seeds(axes, results: Results, metric: str) -> None:
 
 
 @_styled
+def plot_gap(results: Results, label: str | None = None) -> Figure:
+    """Draw by how much clean training accuracy lies above validation, in points by epoch: the mean, and every seed."""
+    clean, validation = results.curves("clean_accuracy"), results.curves("val_accuracy")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for value, gaps, color, marker in _looks({value: 100 * (clean[value] - validation[value]) for value in clean}):
+        epochs = np.arange(1, gaps.shape[1] + 1)
+        axes.plot(epochs, gaps.T, color=color, alpha=0.4, linewidth=0.7)
+        axes.plot(epochs, gaps.mean(axis=0), color=color, marker=marker, markersize=6, label=f"{value}")
+    axes.axhline(0, color="black", linewidth=1)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="epoch", ylabel="clean training less validation (points)")
+    axes.legend(title=label or results.vary)
+    return figure
+
+
+@_styled
 def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figure:
     """Draw `metric` at the last epoch, each seed a dot and their mean a bar, side by side for each value."""
     figure = Figure(figsize=(8, 4), layout="constrained")

@@ -47,7 +47,7 @@ def digest_data(digits: Digits) -> str:
 
 def make_key(**decides) -> str:
     """The key of a run: a hash of all that decides its outcome, in plain data."""
-    text = json.dumps(decides, sort_keys=True, allow_nan=True)
+    text = json.dumps(decides, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -153,7 +153,7 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
         old = read_record(path)
         runs = list(runs)
         new_keys = {run["key"].iloc[0] for run in runs}
-        rows = pd.concat([old[~old["key"].isin(new_keys)], *runs], ignore_index=True)
+        rows = pd.concat([old[~old["key"].isin(new_keys)], *runs])
         if keep is not None:
             place = {key: number for number, key in enumerate(keep)}
             rows = rows[rows["key"].isin(place)]

@@ -81,6 +81,14 @@ def test_one_value_shows_every_seed_as_a_line(results):
     assert len(figure.axes[0].lines) == 4
 
 
+def test_the_gap_is_drawn_for_every_seed(results):
+    axes = plots.plot_gap(results).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1", "5"]
+    drawn = [line.get_ydata() for line in axes.lines[:-1]]
+    np.testing.assert_allclose(drawn, 0.5)  # a mean and three seeds, twice
+    assert len(drawn) == 8
+
+
 def test_a_figure_has_the_same_bytes_each_time(results, project):
     image = plots.save(plots.plot_curves(results), "s")
     assert (project / "img" / "s.png").read_bytes() == image.data

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,10 +11,12 @@ from mnist_lab.record import (
     COLUMNS,
     MACHINE,
     digest_data,
+    find_folder,
     find_run,
     make_key,
     read_probabilities,
     read_record,
+    replace_file,
     write_probabilities,
     write_runs,
 )
@@ -24,7 +29,7 @@ def make_run(key: str, epochs: int = 2, **columns) -> pd.DataFrame:
     return run.assign(**{MACHINE: [""] * (epochs - 1) + ["x, y"]})
 
 
-A, B, C = (make_key(number=number) for number in range(3))
+A, B, C = sorted(make_key(number=number) for number in range(3))
 
 
 @pytest.fixture
@@ -46,13 +51,24 @@ def test_a_loss_that_diverged_reads_back(tmp_path):
 
 
 def test_runs_are_added_ordered_and_dropped(record):
-    write_runs(record, [make_run(C, auc=[0.5, 0.75])], keep=[C, A])
+    write_runs(record, [make_run(C, epochs=1, recall=[0.25], auc=[0.5])], keep=[C, A])
     rows = read_record(record)
     assert list(dict.fromkeys(rows["key"])) == [C, A]
-    assert list(find_run(rows, C, 2)["auc"]) == [0.5, 0.75]
+    assert list(rows.columns[-3:]) == ["recall", "auc", MACHINE]
+    assert list(find_run(rows, A, 2)["epoch"]) == [1, 2]
     before = record.read_bytes()
-    write_runs(record, [make_run(C, auc=[0.5, 0.75])], keep=[C, A])
+    write_runs(record, [make_run(C, epochs=1, recall=[0.25], auc=[0.5])], keep=[C, A])
     assert record.read_bytes() == before
+    write_runs(record, [], keep=[A, C])
+    assert list(dict.fromkeys(read_record(record)["key"])) == [A, C]
+
+
+def test_what_is_not_there_yet_stands_empty_and_what_diverged_as_nan(record):
+    write_runs(record, [make_run(C, loss=[0.5, np.nan])], keep=[C])
+    first, last = (line.split(",") for line in record.read_text().splitlines()[1:])
+    at = 1 + COLUMNS.index("test_loss")  # the value holds a comma
+    assert (first[at], last[at]) == ("", repr(1 / 3))
+    assert last[1 + COLUMNS.index("loss")] == "nan"
 
 
 def test_probabilities_are_kept_and_dropped_in_a_folder_not_there_yet(tmp_path):
@@ -71,6 +87,8 @@ def test_a_run_that_is_not_whole_is_not_found_and_is_replaced(record):
     assert find_run(read_record(record), A, 2) is None
     assert find_run(read_record(record), B, 2) is not None
     assert find_run(read_record(record), B, 3) is None
+    write_runs(record, [make_run(B, epochs=3).assign(**{MACHINE: ["", "x", ""]})])  # its end is missing
+    assert find_run(read_record(record), B, 3) is None
     write_runs(record, [make_run(A)])
     assert find_run(read_record(record), A, 2) is not None
 
@@ -82,6 +100,8 @@ def test_a_failed_write_leaves_the_old_file(record, monkeypatch):
         write_runs(record, [make_run(C)])
     assert record.read_bytes() == before
     assert not list(record.parent.glob(".*.new"))
+    with pytest.raises(LabError, match=r"img/s\.csv: cannot be written"):
+        replace_file(record.parent / "img" / "s.csv", lambda new: None)
 
 
 def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
@@ -94,14 +114,26 @@ def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
         )
 
 
+def test_numbers_in_the_spelling_of_a_spreadsheet_are_read(record):
+    write_runs(record, [make_run(A, loss=[1.25e-05, 2e20])])
+    record.write_text(record.read_text().replace("1.25e-05", "1.25E-05").replace("2e+20", "2E+20"))
+    assert list(find_run(read_record(record), A, 2)["loss"]) == [1.25e-05, 2e20]
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
         (lambda text: text.replace("0.", "O.", 1), "line 2: loss is not a number: 'O."),
         (lambda text: text.replace("0.", "0,", 1), "line 2: 15 values, but 14 columns"),
-        (lambda text: text.replace(A, "see below", 1), "line 2: key is not"),
+        (lambda text: text.replace(A, "see below", 1), "line 2: key is not 16 hexadecimal digits; mend the line, or"),
+        (lambda text: text.replace('",0,', '",0.5,', 1), "line 2: seed is not a whole number: '0.5'; mend"),
+        (lambda text: text.replace('b",', 'b"c,', 1), "cannot be read as a record"),
         (lambda text: text[:-40], "line 5: 1[0-3] values, but 14 columns"),
-        (lambda text: text.replace(",epoch", ",EPOCH", 1), "line 1: no column epoch"),
+        (
+            lambda text: text.replace(",epoch", ",EPOCH", 1),
+            "line 1: no column epoch; a record has key, value, s",
+        ),
+        (lambda text: text.replace("seed,epoch", "a,b", 1), "line 1: no column seed, epoch;"),
         (lambda text: text + text.splitlines()[1].replace("0.", "1.", 1) + "\n", "line 6: this epoch of this run"),
         (lambda text: text.replace("loss", "accuracy", 1), "line 1: a column stands twice"),
         (lambda text: text.replace(text.splitlines()[1].split(",")[5], "", 1), "line 2: "),
@@ -117,7 +149,40 @@ def test_damage_is_told_by_file_and_line(record, damage, told):
     assert "\n" not in str(error.value)
 
 
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_no_file_is_unpickled(tmp_path):
+    file, sprung = tmp_path / "s.npz", tmp_path / "sprung"
+    np.savez(file, key_val=np.array([Trap(sprung)], dtype=object))
+    with pytest.raises(LabError, match=r"s\.npz: cannot be read \(.*\); delete it to have its runs trained again"):
+        read_probabilities(tmp_path / "s.csv", "val")
+    assert not sprung.exists()
+    np.load(file, allow_pickle=True)["key_val"]
+    assert sprung.exists()  # so the trap would have sprung
+
+
+def test_the_folder_is_that_of_the_project(tmp_path, monkeypatch):
+    (tmp_path / "notebooks" / "more").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert find_folder() == Path("img")
+    (tmp_path / "img").mkdir()
+    assert find_folder() == Path("..", "img")
+    monkeypatch.chdir(tmp_path / "notebooks" / "more")
+    assert find_folder() == Path("..", "..", "img")
+    monkeypatch.chdir(tmp_path)
+    assert find_folder() == Path("img")
+
+
 def test_a_key_depends_on_all_that_decides():
+    assert re.fullmatch("[0-9a-f]{16}", make_key(a=np.nan))
     assert make_key(a=1, b=[2]) == make_key(b=[2], a=1) != make_key(a=1, b=[3])
 
 
