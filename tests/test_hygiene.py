@@ -24,27 +24,12 @@ def watch(event, details):
     os.write(log, "{} {}\\n".format(*told).encode())
 sys.addaudithook(watch)
 """
-PROGRAM = """
-import mnist_lab as lab
-from mnist_lab import keras
-def build(units):
-    network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(units)])
-    network.add(keras.layers.Dense(10, activation="softmax"))
-    network.compile(optimizer="adam", loss="mse", metrics=["accuracy"])
-    return network
-if __name__ == "__main__":
-    digits = lab.load_digits("flat")
-    few = lab.Digits(digits.train[:300], digits.val[:100], digits.test[:100])
-    results = lab.run(lab.Study("s", build, {}, "units", (4, 5), seeds=range(2), keep="val"), few, workers=2)
-    lab.save(lab.plot_curves(results), "s")
-"""
 
 
 def test_only_the_project_is_written_and_nobody_is_asked(project, tmp_path_factory):
     watched, scratch = tmp_path_factory.mktemp("watch"), tmp_path_factory.mktemp("scratch")
     (watched / "sitecustomize.py").write_text(WATCH)
-    program = project / "program.py"
-    program.write_text(PROGRAM)
+    program = Path(__file__).with_name("program.py")
     home = {
         name: str(scratch) for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
     }

@@ -1,13 +1,18 @@
-"""A recording that is killed again and again ends with the record of one that was not. A stub stands for training."""
+"""A recording that is killed again and again ends with the record of one that was not."""
 
 import functools
 import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
+import program
+import psutil
 import pytest
 
 from mnist_lab import study
@@ -46,6 +51,39 @@ def train(name, missing, workers, terminal):
         history = dict(zip(scores, numbers.tolist(), strict=False)) | {"seconds": [time.time(), 1.0]}
         history |= {"test_loss": [np.nan, numbers[6, 1]], "test_accuracy": [np.nan, numbers[7, 1]]}
         yield configuration, seed, history | {"machine": ["", "stub"]}, numbers.astype(np.float16)
+
+
+def test_with_real_training_too(project, monkeypatch):
+    record = project / "img" / "s.local.csv"
+    path = os.pathsep.join(str(folder) for folder in (Path(__file__).parent, Path(__file__).parents[1]))
+    process = subprocess.Popen([sys.executable, program.__file__], env={**os.environ, "PYTHONPATH": path})
+    while not record.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, left = psutil.wait_procs(workers, timeout=5)
+    assert not left
+    finished = set(read_record(record)["key"])
+    program.main()
+    rows = read_record(record)
+    assert set() < finished < set(rows["key"])
+    (project / "img").rename(project / "killed")
+    (project / "img").mkdir()
+    program.main()
+    order = {"by": ["key", "epoch"], "ignore_index": True}
+    assert (
+        rows.drop(columns="seconds")
+        .sort_values(**order)
+        .equals(read_record(record).drop(columns="seconds").sort_values(**order))
+    )
+    kept = read_probabilities(project / "killed" / record.name, "val")
+    for key, probabilities in read_probabilities(record, "val").items():
+        assert np.array_equal(kept[key], probabilities)
+
+
+# From here on a stub stands for training.
 
 
 @pytest.fixture
