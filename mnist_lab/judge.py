@@ -314,7 +314,7 @@ def _refuted(claims: list[Claim], quantities: list) -> list[bool]:
     if not any(holds):
         return holds
     p = np.array([q.p(claim.limit, claim.over) for claim, q in zip(opposites, quantities, strict=True)])
-    order, adjusted = np.argsort(p, kind="stable"), np.empty_like(p)
+    order, adjusted = np.argsort(p), np.empty_like(p)
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     return [bool(alone <= LEVEL) and held for alone, held in zip(adjusted, holds, strict=True)]
 

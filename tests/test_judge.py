@@ -55,17 +55,52 @@ def test_the_quantities_against_tables_and_scipy():
     welch = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     assert (difference(a, b).low, difference(a, b).high) == pytest.approx(welch)
     # four seeds, standard deviation 1.29099; tabled t 3.18245
-    mean = Mean(np.array([1.0, 2, 3, 4])).estimate()
-    assert (mean.value, mean.high) == pytest.approx((2.5, 2.5 + 3.18245 * 1.29099 / 2), abs=1e-4)
+    mean, half = Mean(np.array([1.0, 2, 3, 4])), 3.18245 * 1.29099 / 2
+    told = mean.estimate()
+    assert (told.value, told.low, told.high) == pytest.approx((2.5, 2.5 - half, 2.5 + half), abs=1e-4)
+    # as far as the end of its two-sided interval: half of what that leaves out
+    assert mean.p(told.low, over=True) == mean.p(told.high, over=False) == pytest.approx(0.025)
+    assert mean.p(told.high, over=True) == pytest.approx(0.975)
     # of 20 runs all: the lower end is 0.025 ** (1 / 20); of 20 none: the upper end mirrors it
     assert Share(np.ones(20, bool)).estimate().low == pytest.approx(0.025 ** (1 / 20))
     assert Share(np.zeros(20, bool)).estimate().high == pytest.approx(1 - 0.025 ** (1 / 20))
     assert Share(np.ones(20, bool)).p(0.5, over=True) == pytest.approx(0.5**20)
-    ratio = Ratio(np.array([2.0, 8]), np.array([1.0, 1])).estimate()
-    assert ratio.value == pytest.approx(4)  # the geometric means are 4 and 1
+    ratio = Ratio(np.array([2.0, 4, 8]), np.array([1.0, 2, 4]))
+    halves, logs = ratio.estimate(), difference(np.log([2, 4, 8]), np.log([1, 2, 4]))
+    assert halves.value == pytest.approx(2)  # the geometric means are 4 and 2
+    assert (halves.low, halves.high) == pytest.approx((np.exp(logs.low), np.exp(logs.high)))
+    assert ratio.p(0.5, over=True) == Difference(np.log([4.0, 8, 16]), np.log([1.0, 2, 4])).p(0, over=True)
+    more, wider = ratio.estimate(300), ratio.estimate(tail=0.0001)
+    assert halves.low < more.low < 2 < more.high < halves.high < wider.high
     # of the 20 ways to split six runs three by three, one is as far apart as this
     assert Difference(np.array([4.0, 5, 6]), np.array([1.0, 2, 3])).p(0, over=True) == pytest.approx(1 / 20)
     assert Difference(np.array([4.0, 5, 6]), np.array([1.0, 2, 3])).p(5, over=False) < 0.25
+
+
+def test_what_does_not_vary_has_no_width():
+    ones, twos = np.ones(3), np.full(3, 2.0)
+    assert difference(twos, ones) == Estimate(1, 1, 1)
+    assert Mean(ones).estimate() == Estimate(1, 1, 1)
+    assert [Mean(ones).p(limit, over=True) for limit in (0.5, 1, 2)] == [0, 1, 1]
+    assert [Mean(ones).p(limit, over=False) for limit in (0.5, 1, 2)] == [1, 1, 0]
+
+
+def test_the_p_of_many_seeds_is_the_same_each_time():
+    """There are too many ways to split them to go through all: it takes some by chance."""
+    rng = np.random.default_rng(0)
+    quantity = Difference(rng.normal(0.5, 1, 20), rng.normal(0, 1, 20))
+    assert quantity.p(0, over=True) == quantity.p(0, over=True)
+    assert 0 < quantity.p(0, over=True) < 0.5 < quantity.p(0, over=False) < 1
+
+
+def test_support_is_measured_from_the_limit_in_units_of_what_matters():
+    over, under = (Claim("c", lambda: None, over, 1.0, "points", 0.2) for over in (True, False))
+    assert [claim.support(1.5) for claim in (over, under)] == [2.5, -2.5]
+    assert [claim.weakest(Estimate(0, 0.9, 1.5)) for claim in (over, under)] == pytest.approx([-0.5, -2.5])
+    at = Estimate(1.5, 1, 2), Estimate(0.5, 0, 1)
+    assert [over.holds(e) for e in at] == [under.holds(e) for e in at] == [False, False]
+    assert over.holds(Estimate(1.5, 1.01, 2))
+    assert under.holds(Estimate(0.5, 0, 0.99))
 
 
 def test_the_interval_holds_the_truth_in_95_of_100():
@@ -124,7 +159,37 @@ def test_more_seeds_are_asked_for_than_could_not_tell():
     claims, quantities = make_claims(True, 8), [Difference(lower, base + 0.6), *[Difference(base, lower)] * 7]
     assert claims[0].opposite().holds(quantities[0].estimate())
     assert not any(_refuted(claims, quantities))
-    assert 5 < _count_needed(claims, quantities) < 12
+    needed = _count_needed(claims, quantities)
+    told = [quantities[0].estimate(n, tail=0.05 / 8).high < 0 for n in (needed - 1, needed)]
+    assert told == [False, True]
+    assert needed > 6
+    assert _count_needed(claims[:1], quantities[:1]) == 6  # its interval does tell, so one more than there are
+
+
+def test_a_ledger_is_read_and_stands_in_a_readme():
+    tight = np.array([-0.02, -0.01, 0, 0.01, 0.02])
+    ledger = verdicts(make_results(val_accuracy=dict.fromkeys((1, 2, 3, 4, 5, 7, 10), 97 + tight)))
+    assert repr(ledger).split("\n\n")[1:] == [
+        "depth-2: beyond three layers, more bring nothing\n"
+        "  rule      4 less 3; 5 less 3: all under 0.2 points\n"
+        "  estimate  4 less 3: +0.00 (95 % interval -0.02 to +0.02) points\n"
+        "  verdict   reproduced",
+        "depth-3: deep enough, a net stops learning and stays at chance\n"
+        "  rule      runs under 20 % at depth 1, 2, 3, 4, 5, 7, 10: some over 0.5 of the runs\n"
+        "  estimate  runs under 20 % at depth 1: 0.00 (95 % interval 0.00 to 0.52) of the runs\n"
+        "  verdict   inconclusive with 5 seeds; about 6 would tell",
+    ]
+    assert ledger.to_markdown().splitlines() == [
+        "|  | conclusion of 2018 | estimate that decides | verdict |",
+        "| --- | --- | --- | --- |",
+        "| depth-1 | one hidden layer is the best of 1 to 5 | 1 less 2: +0.00 (95 % interval -0.02 to +0.02) points "
+        "| inconclusive with 5 seeds; more than 10,000 would tell |",
+        "| depth-2 | beyond three layers, more bring nothing | 4 less 3: +0.00 (95 % interval -0.02 to +0.02) points "
+        "| reproduced |",
+        "| depth-3 | deep enough, a net stops learning and stays at chance "
+        "| runs under 20 % at depth 1: 0.00 (95 % interval 0.00 to 0.52) of the runs "
+        "| inconclusive with 5 seeds; about 6 would tell |",
+    ]
 
 
 def test_no_better_has_three_answers():
@@ -178,8 +243,10 @@ def test_what_is_missing_is_named():
         judge(find("epochs-2"), diverged)
     with pytest.raises(LabError, match="no conclusion is about mlp_breadth; there are some about mlp_depth"):
         verdicts(make_results("mlp_breadth", val_accuracy={1: [97, 98]}))
-    with pytest.raises(LabError, match="two seeds or more"):
+    with pytest.raises(LabError, match="difference needs two seeds or more, one number each, not the shape"):
         difference([1], [1, 2])
+    with pytest.raises(LabError, match="difference needs two seeds or more"):
+        difference([1, 2], [1])
 
 
 def test_a_second_study_is_read_from_the_record(project):
@@ -206,6 +273,7 @@ def test_every_value_is_compared_with_one():
     results = make_results(val_accuracy={value: [value, value + 1, value + 2] for value in (2, 5, 9)})
     table = compare(results, 5)
     assert table.columns.tolist() == ["validation accuracy (points) less that of 5"]
+    assert table.index.name == "depth"
     assert dict(table.iloc[:, 0]) == {
         "2": "-3.00 (95 % interval -5.27 to -0.73)",
         "9": "+4.00 (95 % interval +1.73 to +6.27)",
