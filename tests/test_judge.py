@@ -65,6 +65,7 @@ def test_the_quantities_against_tables_and_scipy():
     assert Share(np.ones(20, bool)).estimate().low == pytest.approx(0.025 ** (1 / 20))
     assert Share(np.zeros(20, bool)).estimate().high == pytest.approx(1 - 0.025 ** (1 / 20))
     assert Share(np.ones(20, bool)).p(0.5, over=True) == pytest.approx(0.5**20)
+    assert Share(np.zeros(20, bool)).p(0.5, over=False) == pytest.approx(0.5**20)
     ratio = Ratio(np.array([2.0, 4, 8]), np.array([1.0, 2, 4]))
     halves, logs = ratio.estimate(), difference(np.log([2, 4, 8]), np.log([1, 2, 4]))
     assert halves.value == pytest.approx(2)  # the geometric means are 4 and 2
@@ -135,7 +136,7 @@ def test_a_conclusion_is_reproduced_contradicted_or_open():
     best = {1: 97.5 + tight, 2: 97.2 + tight, 3: 97.0 + tight, 4: 96.9 + tight, 5: 96.0 + tight}
     depth = find("depth-1")
     told = judge(depth, make_results(val_accuracy=best))
-    assert (told.verdict, told.claim.text, told.seeds) == ("reproduced", "1 less 2", 5)
+    assert (told.verdict, told.claim.text, told.seeds, told.needed) == ("reproduced", "1 less 2", 5, None)
     assert told.estimate.value == pytest.approx(0.3)
 
     told = judge(depth, make_results(val_accuracy=best | {4: 97.6 + tight}))
@@ -274,6 +275,7 @@ def test_every_value_is_compared_with_one():
     table = compare(results, 5)
     assert table.columns.tolist() == ["validation accuracy (points) less that of 5"]
     assert table.index.name == "depth"
+    assert compare(make_results(auc={1: [1, 2], 2: [3, 4]}), 1, "auc").columns.tolist() == ["auc less that of 1"]
     assert dict(table.iloc[:, 0]) == {
         "2": "-3.00 (95 % interval -5.27 to -0.73)",
         "9": "+4.00 (95 % interval +1.73 to +6.27)",
