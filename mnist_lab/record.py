@@ -153,7 +153,8 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
         old = read_record(path)
         runs = list(runs)
         new_keys = {run["key"].iloc[0] for run in runs}
-        rows = pd.concat([old[~old["key"].isin(new_keys)], *runs])
+        kept = old[~old["key"].isin(new_keys)]
+        rows = pd.concat([kept, *runs] if len(kept) else runs or [old])  # pandas 2 warns of an empty table
         if keep is not None:
             place = {key: number for number, key in enumerate(keep)}
             rows = rows[rows["key"].isin(place)]
@@ -161,6 +162,6 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
         extra = rows.columns.difference([*COLUMNS, MACHINE], sort=False)
         blank = [column for column in rows if column.startswith("test_")]  # before the last epoch
         told = [*SCORES, "seconds", *extra]
-        rows = rows.assign(**{c: rows[c].astype(object).fillna("nan") for c in told if c not in blank})
+        rows = rows.assign(**{c: rows[c].astype(object).where(rows[c].notna(), "nan") for c in told if c not in blank})
         text = rows[[*COLUMNS, *extra, MACHINE]].to_csv(index=False, lineterminator="\n")
         replace_file(path, lambda new: new.write(text.encode()))
