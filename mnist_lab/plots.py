@@ -117,8 +117,8 @@ def _draw_seeds(axes, results: Results, metric: str) -> None:
         axes.plot(place + aside, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
         axes.hlines(seeds.mean(), place - 0.36, place + 0.36, color="black", linewidth=1.5, zorder=3)
     names = [str(value) for value in last]
-    crowded = sum(map(len, names)) > 20
-    axes.set_xticks(range(len(last)), names, rotation=45 if crowded else 0)
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, names)) > 20 else {}
+    axes.set_xticks(range(len(last)), names, **slanted)
     if metric == "seconds":
         axes.set_ylim(0, 1.05 * max(seconds.max() for seconds in last.values()))
     axes.set_ylabel(TITLES.get(metric, metric))
