@@ -34,6 +34,8 @@ def run(names: list[str], record: bool, workers: int | None, check: int | None) 
     settings |= {"MNIST_LAB_WORKERS": str(workers)} if workers else {}
     settings |= {"MNIST_LAB_CHECK": ",".join(pick_runs(check))} if check else {}
     paths = [Path(name) for name in names] or sorted((find_project() / "notebooks").glob("*.ipynb"))
+    if not paths:
+        raise LabError(f"{os.path.relpath(find_project() / 'notebooks')}: no notebooks there")
     cells = [sum(cell.cell_type == "code" for cell in read_notebook(path).cells) for path in paths]
     with tqdm(total=sum(cells), unit="cell", leave=False, bar_format="{percentage:3.0f}%|{bar}| {desc}") as bar:
         for path in paths:
@@ -55,7 +57,7 @@ def pick_runs(count: int) -> list[str]:
 
 def clean() -> None:
     """Throw away what was trained outside the record."""
-    files = sorted((find_project() / "img").glob("*.local.*"))
+    files = sorted(path for kind in ("csv", "npz") for path in (find_project() / "img").glob(f"*.local.{kind}"))
     for file in files:
         file.unlink()
         print(f"removed {os.path.relpath(file)}")
@@ -67,6 +69,7 @@ def print_verdicts(markdown: bool) -> None:
     """Print the verdict on every conclusion of 2018, from the record alone."""
     from mnist_lab.conclusions import read_verdicts
 
+    find_project()
     verdicts = read_verdicts()
     print(verdicts.to_markdown() if markdown else verdicts)
 

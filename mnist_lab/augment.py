@@ -1,6 +1,7 @@
 """A layer that shows a network every image a little turned, moved, slanted and stretched, anew each time."""
 
 import math
+import numbers
 
 from mnist_lab.errors import LabError
 from mnist_lab.train import keras
@@ -91,7 +92,7 @@ class RandomWarp(keras.layers.Layer):
 
 
 def _range(name: str, value: object, most: float) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not 0 <= value <= most:
         raise LabError(f"RandomWarp: {name} is {value!r}, but allowed is a number from 0 to {most}")
     return float(value)
@@ -99,5 +100,5 @@ def _range(name: str, value: object, most: float) -> float:
 
 def _matrices(*rows, like):
     """Matrices `(n, 3, 3)` from the six numbers of their first two rows, each `(n,)` like `like` or one for all."""
-    numbers = [ops.ones_like(like) * number for number in (*rows, 0, 0, 1)]
-    return ops.reshape(ops.stack(numbers, axis=1), (-1, 3, 3))
+    filled = [ops.ones_like(like) * number for number in (*rows, 0, 0, 1)]
+    return ops.reshape(ops.stack(filled, axis=1), (-1, 3, 3))

@@ -19,6 +19,9 @@ def verdicts(*results: Results) -> Verdicts:
     Where a conclusion compares with a second study, this one is read from the record if it is not among them.
     Raises LabError where there is no conclusion, and where a value or a second seed is missing.
     """
+    for one in results:
+        if not isinstance(one, Results):
+            raise LabError(f"verdicts takes what lab.run returns, not a {type(one).__name__}")
     named = {one.name: one for one in results}
     told = [conclusion for conclusion in CONCLUSIONS if conclusion.studies[0] in named]
     if not told:

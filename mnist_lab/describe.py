@@ -29,12 +29,19 @@ def describe_model(model) -> dict:
     told = model._compile_config.config  # what compile() was given; the public get_compile_config() loses functions
     compiled = {
         "optimizer": _describe(model.optimizer, always=("learning_rate",)),
-        "loss": _plain(told["loss"], _describe_loss),
+        "loss": _plain(model.loss, _describe_loss),  # a second compile() without one keeps the first
         "metrics": _plain(told.get("metrics"), _describe_metric),
         "weighted_metrics": _plain(told.get("weighted_metrics"), _describe_metric),
         "loss_weights": _plain(told.get("loss_weights")),
     }
     return {"network": _describe(model), "input": _plain(model.input_shape), **compiled}
+
+
+def without_sources(told):
+    """A description without what is told of code that is not Keras's own."""
+    if isinstance(told, dict):
+        return {name: without_sources(inner) for name, inner in told.items() if name != "source"}
+    return [without_sources(inner) for inner in told] if isinstance(told, list) else told
 
 
 def _describe(thing, always: tuple[str, ...] = ()) -> dict:

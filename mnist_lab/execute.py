@@ -18,6 +18,8 @@ IGNORED = "nbval-ignore-output"  # the tag of cells whose output differs each ti
 class _Client(NotebookClient):
     """Shows what the kernel says on stderr, the progress of training, in the terminal instead of the notebook."""
 
+    number = 0  # of the code cell that runs
+
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
             sys.stderr.write(msg["content"]["text"])
@@ -41,33 +43,44 @@ def execute(path: Path, settings: dict[str, str], advance=lambda: None) -> float
         extra_arguments=["--log-level=ERROR"],  # its warnings are about the wire, not about the notebook
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_complete=lambda cell, cell_index: advance(),
+        on_cell_start=lambda cell, cell_index: begin(cell),
     )
+
+    def begin(cell):
+        client.number += cell.cell_type == "code"
+
     began = time.perf_counter()
     try:
         client.execute(env={**os.environ, **settings})
     except CellExecutionError as error:
-        cell = next(c for c in notebook.cells if any(o.output_type == "error" for o in c.get("outputs", [])))
-        where = f"{path}, code cell {[c for c in notebook.cells if c.cell_type == 'code'].index(cell) + 1}"
-        raise LabError(f"{where}: {f'{error.ename}: ' * (error.ename != 'LabError')}{error.evalue}") from None
+        told = (error.evalue.strip().splitlines() or [""])[0]
+        kind = "" if error.ename == "LabError" else f"{error.ename}: "
+        raise LabError(f"{path}, code cell {client.number}: {kind}{told}") from None
     except DeadKernelError:
-        raise LabError(f"{path}: the kernel died") from None
+        raise LabError(f"{path}, code cell {client.number}: the kernel died") from None
     seconds = time.perf_counter() - began
     for cell, outputs in zip(notebook.cells, stored, strict=True):
         if outputs:
             cell.outputs = outputs
-    notebook.metadata = {  # the kernel's own version would differ from machine to machine
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    # the kernel's own version would differ from machine to machine
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata["language_info"] = {"name": "python"}
     replace_file(path, lambda new: new.write(f"{nbformat.writes(notebook)}\n".encode()))
     return seconds
 
 
 def read_notebook(path: Path):
-    """Read a notebook. Raises LabError where there is none."""
+    """Read a notebook for Python. Raises LabError where there is none."""
     try:
-        return nbformat.read(path, as_version=4)
+        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+        nbformat.validate(notebook)
     except OSError as error:
         raise LabError(f"{path}: cannot be read ({error.strerror})") from None
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, ValueError):
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, ValueError, AttributeError, TypeError, KeyError):
         raise LabError(f"{path}: not a notebook") from None
+    if notebook.nbformat != 4:
+        raise LabError(f"{path}: not a notebook of format 4; open it in Jupyter and save it")
+    language = notebook.metadata.get("kernelspec", {}).get("language", "python")
+    if language != "python":
+        raise LabError(f"{path}: a notebook for {language}, but these are for Python")
+    return notebook

@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 
 from mnist_lab.errors import LabError
 from mnist_lab.judge import Verdict
-from mnist_lab.record import find_folder
+from mnist_lab.record import find_folder, replace_file
 from mnist_lab.results import TITLES, Results, in_percent
 
 # said to be building a font cache, once, on a new machine: nothing for a reader's screen
@@ -158,7 +158,10 @@ def plot_table(table: pd.DataFrame) -> Figure:
 
     The table's axes carry their names. A cell that is nan stays empty.
     """
-    numbers = table.to_numpy(float)
+    try:
+        numbers = table.to_numpy(float)
+    except ValueError:
+        raise LabError("plot_table draws a table of numbers, and this one holds text") from None
     rank = np.full(numbers.shape, np.nan)
     rank[~np.isnan(numbers)] = rankdata(numbers[~np.isnan(numbers)], method="dense")
     rank = rank / np.nanmax(rank)
@@ -253,7 +256,13 @@ def plot_history(history: dict[str, list[float]]) -> Figure:
 
 @_styled
 def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
-    """Draw images side by side, `(n, 784)` or `(n, 28, 28, 1)`, each under its title. Dark ink on white."""
+    """Draw images side by side, `(n, 784)` or `(n, 28, 28, 1)`, each under its title. Dark ink on white.
+
+    Raises LabError where there are no images, or not as many titles.
+    """
+    x = np.asarray(x).reshape(-1, 28, 28)
+    if not len(x) or (titles is not None and len(titles) != len(x)):
+        raise LabError(f"plot_digits: {len(x)} images and {'no' if titles is None else len(titles)} titles")
     columns = min(columns, len(x))
     rows = -(-len(x) // columns)
     size = 1.0 if columns > 5 else 2.0  # inches
@@ -285,6 +294,8 @@ def plot_gallery(
     its true and its predicted label, and the probability that the model gave to each.
     Raises LabError where the three do not have the same length, and where nothing is wrong.
     """
+    if y.ndim != 2 or probabilities.ndim != 2:
+        raise LabError("plot_gallery: y must be one-hot labels (n, 10), and probabilities (n, 10)")
     if not len(x) == len(y) == len(probabilities):
         raise LabError(f"plot_gallery: {len(x)} images, {len(y)} labels and {len(probabilities)} answers; need as many")
     true, predicted = y.argmax(axis=1), probabilities.argmax(axis=1)
@@ -317,10 +328,10 @@ def show(figure: Figure) -> Image:
 
 def save(figure: Figure, name: str) -> Image:
     """Write `img/<name>.png` and show it."""
-    if os.path.basename(name) != name or not name:
+    if not isinstance(name, str) or os.path.basename(name) != name or not name:
         raise LabError(f"save: the name is {name!r}, but must be a plain file name without its ending")
     image = show(figure)
     folder = find_folder()
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.png").write_bytes(image.data)
+    replace_file(folder / f"{name}.png", lambda new: new.write(image.data))
     return image

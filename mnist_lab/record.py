@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -60,8 +61,8 @@ def read_record(path: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=[*COLUMNS, MACHINE])
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *lines = csv.reader(file, strict=True)
-    except (OSError, UnicodeError, csv.Error, ValueError) as error:
+            header, *lines = [*csv.reader(file, strict=True)] or [[]]
+    except (OSError, UnicodeError, csv.Error) as error:
         raise LabError(f"{path}: cannot be read as a record ({error})") from None
     if len(set(header)) < len(header):
         raise LabError(f"{path}, line 1: a column stands twice")
@@ -75,12 +76,19 @@ def read_record(path: Path) -> pd.DataFrame:
     _refuse(path, rows, ~rows["key"].str.fullmatch("[0-9a-f]{16}"), "key is not 16 hexadecimal digits")
     for column in rows.columns.difference([*TEXT, MACHINE]):
         kind = "a whole number" if column in WHOLE else "a number"
-        empty = rows[column] == ""
-        pattern = r"\d{1,18}" if column in WHOLE else r"-?(\d+\.?\d*([eE][-+]?\d+)?|inf)|nan"
-        allowed = rows[column].str.fullmatch(pattern) | (empty & column.startswith("test_"))
-        _refuse(path, rows, ~allowed, f"{column} is not {kind}", column)
-        rows[column] = rows[column].astype(int) if column in WHOLE else rows[column].replace("", "nan").astype(float)
+        empty = (rows[column] == "") & column.startswith("test_")
+        pattern = "[0-9]{1,18}" if column in WHOLE else r"-?([0-9]+\.?[0-9]*([eE][-+]?[0-9]{1,2})?|inf)|nan"
+        _refuse(path, rows, ~(rows[column].str.fullmatch(pattern) | empty), f"{column} is not {kind}", column)
+        numbers = rows[column].astype(int) if column in WHOLE else rows[column].replace("", "nan").astype(float)
+        if column.endswith("accuracy"):
+            _refuse(
+                path, rows, ~(numbers.between(0, 1) | numbers.isna()), f"{column} is not a number from 0 to 1", column
+            )
+        rows[column] = numbers
     rows = rows.drop_duplicates()
+    for column in ("value", "seed"):
+        first = rows.groupby("key")[column].transform("first")
+        _refuse(path, rows, rows[column] != first, f"{column} is another than in the lines before of this run", column)
     twice = rows.duplicated(["key", "epoch"])
     _refuse(path, rows, twice, "this epoch of this run stands there twice, with other numbers")
     return rows
@@ -128,6 +136,16 @@ def lock(path: Path) -> FileLock:
     """A lock on a file that other processes may be writing, to be used in a `with` statement."""
     path.parent.mkdir(exist_ok=True)
     return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def check_writable(path: Path) -> None:
+    """See, before anything is trained for it, that a file can be put there. Raises LabError if not."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise LabError(f"{path}: cannot be written ({error.strerror}), so nothing is trained") from None
 
 
 def replace_file(path: Path, write: Callable[[io.BufferedWriter], None]) -> None:

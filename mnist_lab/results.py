@@ -40,8 +40,8 @@ class Results:
         Raises LabError for a metric that was not recorded.
         """
         for run in (run for runs in self.runs.values() for run in runs):
-            if not _holds(run, metric):
-                known = [name for name in run if name not in (*TEXT, *WHOLE, MACHINE) and _holds(run, name)]
+            known = [name for name in run if name not in (*TEXT, *WHOLE, MACHINE) and _holds(run, name)]
+            if metric not in known:
                 raise LabError(f"{self.name}: no {metric!r} was recorded, but {', '.join(known)}")
         return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
 
@@ -95,15 +95,21 @@ def spread(values: np.ndarray, digits: int = 2) -> str:
 def read_results(name: str) -> Results:
     """The results of a recorded study, from `img/<name>.csv` alone; its values are text.
 
-    Raises LabError where there is no record, and where it holds no whole run.
+    Raises LabError where there is no record, where a run in it is not whole, and where runs do not belong together.
     """
     path = find_folder() / f"{name}.csv"
     rows = read_record(path)
     runs: dict[object, list[pd.DataFrame]] = {}
     for key, run in rows.groupby("key", sort=False):
-        whole = find_run(run, key, len(run))
-        if whole is not None:
-            runs.setdefault(run["value"].iloc[0], []).append(whole)
+        value, seed = run["value"].iloc[0], run["seed"].iloc[0]
+        where, again = f"{path}: the run of {value}, seed {seed},", "; train again with: mnist-lab run --record"
+        run = find_run(run, key, len(run))
+        if run is None:
+            raise LabError(f"{where} is not whole{again}")
+        others = runs.setdefault(value, [])
+        if any(len(other) != len(run) or other["seed"].iloc[0] == seed for other in others):
+            raise LabError(f"{where} is of another network or length than others of {value}{again}")
+        others.append(run)
     if not runs:
         raise LabError(f"{path}: no recorded run; train with: mnist-lab run --record")
     return Results(name, "value", runs)

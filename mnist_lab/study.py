@@ -3,6 +3,7 @@
 import inspect
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from mnist_lab.data import Digits
+from mnist_lab.data import Digits, Split
 from mnist_lab.describe import describe_model
 from mnist_lab.errors import LabError
 from mnist_lab.record import (
@@ -21,6 +22,7 @@ from mnist_lab.record import (
     MACHINE,
     TEXT,
     WHOLE,
+    check_writable,
     digest_data,
     find_folder,
     find_run,
@@ -106,7 +108,7 @@ class Study:
                 twice = label in every
             except TypeError:
                 raise self._error(f"over holds {label!r}: give such values a label, over={{label: settings}}") from None
-            if twice:
+            if twice or str(label) in map(str, every):  # the record holds their text
                 raise self._error(f"{self.vary}={label!r} stands twice in over")
             every[label] = {**self.fixed, **varied}
         return every
@@ -114,7 +116,10 @@ class Study:
     def _builder_parameters(self) -> Mapping[str, inspect.Parameter]:
         if not callable(self.build):
             raise self._error(f"build is {self.build!r}, but must be a function that returns a compiled model")
-        parameters = inspect.signature(self.build).parameters
+        try:
+            parameters = inspect.signature(self.build).parameters
+        except (TypeError, ValueError):
+            raise self._error(f"build is {self.build!r}, whose settings cannot be told; give a function") from None
         for parameter in parameters.values():
             if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
                 raise self._error(f"build takes {parameter}, so a setting could be ignored: name each of its settings")
@@ -163,6 +168,9 @@ def run(
     if not isinstance(digits, Digits):
         raise study._error(f"digits is a {type(digits).__name__}, but must be what lab.load_digits returns")
     mode, workers = find_mode(), count_workers(workers)
+    sizes = {settings.get("train_size") for settings in study.settings.values()}
+    if train_size is not None and sizes != {study.fixed.get("train_size")}:
+        raise study._error("train_size is what this study varies, so it cannot be cut down by it")
     if seeds is not None or train_size is not None:
         fixed = study.fixed if train_size is None else {**study.fixed, "train_size": train_size}
         cut = {name: getattr(study, name) for name in ("name", "build", "vary", "over", "timing", "keep")}
@@ -183,8 +191,8 @@ def run(
         _check(study, configurations, found, workers)
     if mode == "record" and _recorded.setdefault(study.name, asked) != asked:
         raise study._error(f"another study of this name was recorded in {record}; give this one a name of its own")
-    if missing and folder.exists() and not os.access(folder, os.W_OK):
-        raise study._error(f"{folder} cannot be written to, so nothing could be kept; nothing is trained")
+    if missing:
+        check_writable(record)
     target = record if mode == "record" else local
     workers = 1 if study.timing else workers
     for configuration, seed, history, kept in train_all(study.name, missing, workers, terminal=mode == "record"):
@@ -232,14 +240,17 @@ def _tell_difference(metric: str, fresh: pd.DataFrame, recorded: pd.DataFrame, o
 
 def find_mode() -> str:
     """What may be trained: "record", "local" (beside the record), or nothing ("replay", and "test" under pytest)."""
-    return os.environ.get("MNIST_LAB_MODE") or ("test" if "PYTEST_VERSION" in os.environ else "local")
+    mode = os.environ.get("MNIST_LAB_MODE") or ("test" if "PYTEST_VERSION" in os.environ else "local")
+    if mode not in ("record", "local", "replay", "test"):
+        raise LabError(f"MNIST_LAB_MODE is {mode!r}, but allowed are record, local, replay and test")
+    return mode
 
 
 def count_workers(workers: int | None) -> int:
-    """How many processes train at once. Raises LabError for anything but a whole number from 1."""
+    """How many processes train at once. Raises LabError for anything but a whole number from 1 to 999."""
     told = workers if workers is not None else os.environ.get("MNIST_LAB_WORKERS") or joblib.cpu_count()
-    if not str(told).isdecimal() or int(told) < 1:
-        raise LabError(f"workers is {told!r}, but allowed is a whole number from 1")
+    if not re.fullmatch("[1-9][0-9]{0,2}", str(told)):
+        raise LabError(f"workers is {told!r}, but allowed is a whole number from 1 to 999")
     return int(told)
 
 
@@ -265,9 +276,18 @@ def _configure(study: Study, digits: Digits) -> list[Configuration]:
 def cut(digits: Digits, train_size: int | None, where: str) -> tuple[Digits, str]:
     """The first `train_size` training images (None for all) with the other splits, and a hash of them all.
 
-    Raises LabError, in one line that begins with `where`, if there are not as many.
+    Raises LabError, in one line that begins with `where`, if there are not as many, and for splits without images.
     """
+    for name, split in (("train", digits.train), ("val", digits.val), ("test", digits.test)):
+        if not (isinstance(split, Split) and isinstance(split.x, np.ndarray) and isinstance(split.y, np.ndarray)):
+            raise LabError(f"{where}: digits.{name} must be a Split of two numpy arrays")
+        if not len(split) or not np.isfinite(split.x).all() or not np.isfinite(split.y).all():
+            raise LabError(
+                f"{where}: digits.{name} holds {'a pixel or label that is no number' if len(split) else 'no images'}"
+            )
     size = len(digits.train) if train_size is None else train_size
+    if not _is_whole(size) or size < 1:
+        raise LabError(f"{where}: train_size is {train_size!r}, but allowed is a whole number from 1")
     if size > len(digits.train):
         raise LabError(f"{where}: train_size is {size}, but there are {len(digits.train)} training images")
     part = Digits(digits.train[:size], digits.val, digits.test)

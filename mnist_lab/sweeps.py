@@ -11,13 +11,14 @@ import pandas as pd
 
 from mnist_lab.data import Digits
 from mnist_lab.errors import LabError
-from mnist_lab.record import lock, replace_file
+from mnist_lab.record import check_writable, lock, replace_file
 from mnist_lab.study import Study, configure, count_workers, cut, find_mode
 from mnist_lab.train import build_model, keras
 from mnist_lab.workers import Configuration, train_all
 
 SETTINGS = ("loss_function", "optimizer", "batch_size", "kernel_size", "epochs")
 SCORES = ("loss", "accuracy")
+SEED = 0  # a row names none
 MOST_EPOCHS = 10_000
 
 
@@ -27,7 +28,6 @@ def sweep(
     build: Callable,
     digits: Digits,
     *,
-    seed: int = 0,
     train_size: int | None = None,
     workers: int | None = None,
 ) -> pd.DataFrame:
@@ -59,8 +59,10 @@ def sweep(
     if missing and mode in ("replay", "test"):
         raise LabError(f"{results}: {len(missing)} of {len(rows)} rows missing; train with: mnist-lab run --record")
     over = {row: _model_settings(row) for row in missing}
-    study = Study("sweep", build, {}, "row", over, seeds=(seed,)) if missing else None  # sees to ignored settings
-    todo = [(_configure(row, f"{parameters}, line {line}", study, part, digest), seed) for row, line in missing.items()]
+    study = Study("sweep", build, {}, "row", over, seeds=(SEED,)) if missing else None  # sees to ignored settings
+    todo = [(_configure(row, f"{parameters}, line {line}", study, part, digest), SEED) for row, line in missing.items()]
+    if missing:
+        check_writable(results)
     for configuration, _, history, _ in train_all("sweep", todo, workers, terminal=mode == "record"):
         if "val_accuracy" not in history:
             raise LabError('sweep: the model has no accuracy; compile it with metrics=["accuracy"]')
@@ -154,7 +156,7 @@ def _losses() -> list[str]:
     """The names of Keras's loss functions for one-hot labels."""
     functions = {name: loss for name, loss in vars(keras.losses).items() if inspect.isfunction(loss)}
     told = [name for name, loss in functions.items() if "y_true" in inspect.signature(loss).parameters]
-    return sorted(name for name in told if not name.startswith(("sparse", "ctc")))
+    return sorted(name for name in told if not name.startswith(("sparse", "ctc", "circle")))  # these take other labels
 
 
 def _optimizers() -> list[str]:
@@ -169,8 +171,10 @@ def _read_results(path: Path) -> dict[tuple, tuple[float, float]]:
         where = f"{path}, line {line}"
         row = _read_settings(where, texts, images=10**9, side=10**9)
         for column in SCORES:
-            if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|-?inf|nan", texts[column]):
+            if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?|-?inf|nan", texts[column]):
                 raise _wrong(where, column, texts[column], "is a number")
+            if column == "accuracy" and not 0 <= float(texts[column]) <= 1:
+                raise _wrong(where, column, texts[column], "is a number from 0 to 1")
         scores = tuple(float(texts[column]) for column in SCORES)
         if repr(found.setdefault(row, scores)) != repr(scores):  # as text, since nan equals nothing
             raise LabError(f"{where}: this row stands there twice, with other scores; delete one of them")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 import platform
 import sys
 import threading
@@ -10,23 +11,26 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 
+import cloudpickle
 from joblib import Parallel, delayed
 from tqdm import tqdm as terminal_tqdm
 from tqdm.auto import tqdm
 
 from mnist_lab.data import Digits
+from mnist_lab.describe import describe_model, without_sources
 from mnist_lab.errors import LabError
 from mnist_lab.record import MACHINE
 from mnist_lab.train import Trainer, build_model, keras, one_line, prepare, to_tensors, use_one_thread
 
 # joblib replaces a worker that has grown much, which keeps memory in bounds and loses nothing: no news for a reader
 warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed")  # when a run fails, and is told
 
 CLEAN = 10_000  # training images that are looked at again in inference mode
 CACHED_TRAINERS = 3
@@ -57,8 +61,14 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
     """
     if not missing:
         return
+    sent = {}
     for c in dict.fromkeys(configuration for configuration, _ in missing):
         prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
+        # apart, since an optimizer among the settings starts TensorFlow where it is unpickled
+        try:
+            sent[c] = replace(c, build=None, settings=None), cloudpickle.dumps((c.build, c.settings))
+        except Exception as error:
+            raise LabError(f"{c.where}: the builder cannot be sent to a worker ({one_line(error)})") from None
     runs = _share_compilers(missing, workers)
     guess = [configuration.seconds + 1 for configuration, _ in runs]
     print(
@@ -68,7 +78,7 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
         flush=True,
     )
     policy = keras.config.dtype_policy().name
-    tasks = (delayed(_train_one)(number, c, seed, policy) for number, (c, seed) in enumerate(runs))
+    tasks = (delayed(_train_one)(number, *sent[c], seed, policy) for number, (c, seed) in enumerate(runs))
     # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
     in_flight = 1 if workers == 1 else "2*n_jobs"
     results = Parallel(max(workers, 2), batch_size=1, pre_dispatch=in_flight, return_as="generator_unordered")(tasks)
@@ -118,7 +128,7 @@ _digits: dict[str, Digits] = {}
 _trainers: OrderedDict[str, Trainer] = OrderedDict()
 
 
-def _train_one(number: int, configuration: Configuration, seed: int, policy: str) -> tuple:
+def _train_one(number: int, configuration: Configuration, builder: bytes, seed: int, policy: str) -> tuple:
     """One run, in a worker process: its history with the test scores, and the probabilities to keep, if any.
 
     What goes wrong comes back in one line, in the place of the history.
@@ -130,7 +140,9 @@ def _train_one(number: int, configuration: Configuration, seed: int, policy: str
         keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
         keras.utils.set_random_seed(int(seed))
         digits = _cached_digits(configuration)
-        model = build_model(configuration.build, configuration.settings, digits.train, "")
+        build, settings = pickle.loads(builder)
+        model = build_model(build, settings, digits.train, "")
+        _compare_with_key(model, configuration)
         trainer = _cached_trainer(configuration, model, digits)
         evaluate = {"val": digits.val, "clean": digits.train[:CLEAN]}
         history = trainer.fit(digits.train, epochs=configuration.epochs, seed=seed, evaluate=evaluate)
@@ -141,6 +153,19 @@ def _train_one(number: int, configuration: Configuration, seed: int, policy: str
         return number, history | {MACHINE: [""] * before_last + [_name_machine()]}, kept
     except Exception as error:
         return number, one_line(error), None
+
+
+def _compare_with_key(model, configuration: Configuration) -> None:
+    """See that a model built here is the one that was built for the key. Raises LabError if not."""
+    try:
+        told = describe_model(model)
+    except LabError:
+        return  # code from a notebook, of which there is no source here; it came with the builder, as it is now
+    if without_sources(told) != without_sources(configuration.key.keywords["model"]):
+        raise LabError(
+            "the builder returned another network than a moment ago; what it returns must depend on its settings "
+            "alone (if it stands in a module that was changed since, restart the kernel)"
+        )
 
 
 @cache
@@ -168,6 +193,8 @@ def _cached_digits(configuration: Configuration) -> Digits:
 def _cached_trainer(configuration: Configuration, model, digits: Digits) -> Trainer:
     """A trainer that starts where `model` stands: one compiled for an equal model, else a new one."""
     key = configuration.key(seed=None)
+    if any(trainer.model is model for trainer in _trainers.values()):
+        raise LabError("the builder returned the model it had returned before; it must build a new one each time")
     if key in _trainers:
         _trainers.move_to_end(key)
         _trainers[key].restart(model)

@@ -122,3 +122,8 @@ def test_bad_ranges_are_refused(ranges, told):
 def test_other_shapes_are_refused(images):
     with pytest.raises(LabError, match=r"takes images \(n, height, width, channels\), not \(64, 784\)"):
         RandomWarp()(images.x.reshape(64, 784))
+
+
+def test_numbers_of_numpy_are_numbers(images):
+    layer = RandomWarp(rotation_range=np.float32(9), zoom_range=np.int64(0), seed=1)
+    assert (layer.get_config()["rotation_range"], layer.get_config()["zoom_range"]) == (9.0, 0.0)

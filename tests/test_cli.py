@@ -97,9 +97,51 @@ def test_a_mistake_is_told_in_one_line(arguments, told, project, capsys):
     assert capsys.readouterr().err == f"mnist-lab: {told}\n"
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"cells": [{"cell_type": "code", "source": "precious"}]}', "n.ipynb: not a notebook"),
+        ("[]", "n.ipynb: not a notebook"),
+        (
+            '{"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": []}',
+            "n.ipynb: not a notebook of format 4",
+        ),
+        (
+            '{"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": '
+            '{"kernelspec": {"display_name": "R", "language": "R", "name": "ir"}}}',
+            "n.ipynb: a notebook for R, but these are for Python",
+        ),
+    ],
+)
+def test_what_is_no_notebook_of_ours_is_left_alone(content, told, project, capsys):
+    path = project / "notebooks" / "n.ipynb"
+    path.write_text(content)
+    assert main(["run"]) == 1
+    assert told in capsys.readouterr().err
+    assert path.read_text() == content
+
+
+def test_the_cell_that_failed_is_named_and_what_a_reader_wrote_into_the_metadata_stays(notebook, capfd):
+    cells = [
+        new_code_cell("1 / 0", metadata={"tags": ["raises-exception"]}),
+        new_code_cell("raise ValueError('a\\nb')"),
+    ]
+    nbformat.write(new_notebook(cells=cells, metadata={"title": "mine"}), notebook)
+    assert main(["run"]) == 1
+    assert "n.ipynb, code cell 2: ValueError: a\n" in capfd.readouterr().err
+    nbformat.write(new_notebook(cells=cells[:1], metadata={"title": "mine"}), notebook)
+    assert main(["run"]) == 0
+    assert nbformat.read(notebook, as_version=4).metadata["title"] == "mine"
+
+
+def test_a_folder_without_notebooks_is_told(project, capsys):
+    assert main(["run"]) == 1
+    assert "notebooks: no notebooks there" in capsys.readouterr().err
+
+
 def test_clean_removes_what_was_not_recorded(project, capsys):
-    for name in ("s.csv", "s.local.csv", "s.png"):
+    for name in ("s.csv", "s.local.csv", "s.png", "my.local.notes"):
         (project / "img" / name).touch()
     assert main(["clean"]) == 0
     assert capsys.readouterr().out == "removed img/s.local.csv\n"
-    assert {path.name for path in (project / "img").iterdir()} == {"s.csv", "s.png"}
+    assert {path.name for path in (project / "img").iterdir()} == {"s.csv", "s.png", "my.local.notes"}

@@ -176,3 +176,10 @@ def test_what_cannot_be_recognised_again_is_refused():
         describe(loss=source["unseen"])
     with pytest.raises(LabError, match="loss uses power, a object"):
         describe(loss=make_loss(object()))
+
+
+def test_a_second_compile_without_a_loss_keeps_the_first():
+    network = keras.Sequential([keras.Input((784,)), layers.Dense(10)])
+    network.compile(optimizers.Adam(0.01), loss="mse")
+    network.compile(optimizers.Adam(0.01), metrics=["accuracy"])
+    assert describe_model(network) == describe()

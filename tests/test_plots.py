@@ -128,3 +128,17 @@ def test_the_gallery_says_what_it_cannot_show(few):
         plots.plot_gallery(few.test.x, few.test.y, few.test.y, seed=0)
     with pytest.raises(LabError, match="200 images, 200 labels and 3 answers"):
         plots.plot_gallery(few.test.x, few.test.y, few.test.y[:3], seed=0)
+
+
+def test_what_cannot_be_drawn_is_told(results, few, project):
+    for draw, told in (
+        (lambda: plots.plot_digits(few.test.x[:0]), "plot_digits: 0 images"),
+        (lambda: plots.plot_digits(few.test.x[:3], titles=[1]), "plot_digits: 3 images and 1 titles"),
+        (lambda: plots.plot_gallery(few.test.x, few.test.y.argmax(1), few.test.y, seed=0), "y must be one-hot"),
+        (lambda: plots.plot_table(results.table()), "plot_table draws a table of numbers, and this one holds text"),
+        (lambda: plots.save(plots.plot_gap(results), None), "save: the name is None"),
+        (lambda: results.curves("epoch"), "s: no 'epoch' was recorded, but val_accuracy"),
+    ):
+        with pytest.raises(LabError, match=told):
+            draw()
+    assert len(plots.plot_digits(few.test.x[0]).axes) == 1  # a single image is one, too

@@ -1,3 +1,5 @@
+import csv
+import io
 import re
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from mnist_lab.record import (
     write_probabilities,
     write_runs,
 )
+from mnist_lab.results import read_results
 
 
 def make_run(key: str, epochs: int = 2, **columns) -> pd.DataFrame:
@@ -27,6 +30,14 @@ def make_run(key: str, epochs: int = 2, **columns) -> pd.DataFrame:
     run = pd.DataFrame({"key": key, "value": "a, b", "seed": 0, "epoch": range(1, epochs + 1), **numbers, **columns})
     run["test_loss"] = [np.nan] * (epochs - 1) + [1 / 3]
     return run.assign(**{MACHINE: [""] * (epochs - 1) + ["x, y"]})
+
+
+def set_cell(text: str, column: str, instead: str) -> str:
+    header, *lines = csv.reader(text.splitlines())
+    lines[0][header.index(column)] = instead
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator="\n").writerows([header, *lines])
+    return file.getvalue()
 
 
 A, B, C = sorted(make_key(number=number) for number in range(3))
@@ -114,6 +125,21 @@ def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
         )
 
 
+def test_results_of_a_record_hold_runs_of_one_kind(project):
+    path = project / "img" / "s.csv"
+    write_runs(path, [make_run(A), make_run(B, seed=1)])
+    assert [len(seeds) for seeds in read_results("s").runs.values()] == [2]
+    write_runs(path, [make_run(C)])
+    with pytest.raises(LabError, match=r"s\.csv: the run of a, b, seed 0, is of another network or length than others"):
+        read_results("s")
+    write_runs(path, [make_run(C, epochs=3, seed=2)], keep=[A, C])
+    with pytest.raises(LabError, match="the run of a, b, seed 2, is of another network or length than others"):
+        read_results("s")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(LabError, match="seed 0, is not whole; train again with: mnist-lab run --record"):
+        read_results("s")
+
+
 def test_numbers_in_the_spelling_of_a_spreadsheet_are_read(record):
     write_runs(record, [make_run(A, loss=[1.25e-05, 2e20])])
     record.write_text(record.read_text().replace("1.25e-05", "1.25E-05").replace("2e+20", "2E+20"))
@@ -137,7 +163,16 @@ def test_numbers_in_the_spelling_of_a_spreadsheet_are_read(record):
         (lambda text: text + text.splitlines()[1].replace("0.", "1.", 1) + "\n", "line 6: this epoch of this run"),
         (lambda text: text.replace("loss", "accuracy", 1), "line 1: a column stands twice"),
         (lambda text: text.replace(text.splitlines()[1].split(",")[5], "", 1), "line 2: "),
-        (lambda text: "", "cannot be read as a record"),
+        (lambda text: "", "line 1: no column key, value"),
+        (lambda text: text.replace('",0,', '",\u0663,', 1).encode().decode("latin-1"), "line 2: seed is not a whole"),
+        (lambda text: text.replace('"a, b",0', "b,0", 1), "line 3: value is another than in the lines before of this"),
+        (lambda text: text.replace('",0,2', '",1,2', 1), "line 3: seed is another than in the lines before"),
+        (
+            lambda text: set_cell(text, "val_accuracy", "97.5"),
+            "line 2: val_accuracy is not a number from 0 to 1: '9",
+        ),
+        (lambda text: set_cell(text, "val_accuracy", "-inf"), "line 2: val_accuracy is not a number from 0 to 1"),
+        (lambda text: set_cell(text, "val_loss", "1e999"), "line 2: val_loss is not a number: '1e999'"),
         (lambda text: text.replace("a, b", "\xff\xfe"), "cannot be read as a record"),
     ],
 )

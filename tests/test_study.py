@@ -1,18 +1,22 @@
+import functools
 import multiprocessing
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
+import program
 import pytest
 
-from mnist_lab.data import Digits
+from mnist_lab.data import Digits, Split
 from mnist_lab.errors import LabError
 from mnist_lab.record import read_record
 from mnist_lab.study import Study, run
 from mnist_lab.train import Trainer, keras
 
+ROOT = Path(__file__).parents[1]
 MLP = {"units": 8, "epochs": 2, "batch_size": 64}
 
 
@@ -59,6 +63,8 @@ def read_scores(path):
         ({"timing": "no"}, "timing is 'no', but allowed are True and False"),
         ({"keep": "train"}, "keep is 'train', but allowed are 'val', 'test' and None"),
         ({"name": "../s"}, "a study's name is '../s', but"),
+        ({"over": (1, "1")}, "dropout='1' stands twice in over"),
+        ({"build": int}, "build is <class 'int'>"),
     ],
 )
 def test_a_bad_study_is_told_in_one_line(changes, told):
@@ -74,6 +80,7 @@ def test_a_bad_study_is_told_in_one_line(changes, told):
         ({"vary": "train_size", "over": (400, 500, None)}, "500 and None give the same run"),
         ({"vary": "train_size", "over": (400, 501)}, "train_size is 501, but there are 500 training images"),
         ({"over": (0.1, "a")}, "study s, dropout='a': the builder fails"),
+        ({"fixed": MLP | {"train_size": 501}}, "study s: train_size is 501"),
         ({"vary": "optimizer", "over": ("adam", "adan")}, "optimizer='adan': the builder fails"),
     ],
 )
@@ -184,6 +191,72 @@ def test_kept_probabilities_are_the_answers_that_were_scored(few, project, monke
     (project / "img" / "s.npz").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(LabError, match=r"s\.npz: cannot be read"):
         run(study, few)
+
+
+def test_a_network_other_than_the_one_in_the_key_is_refused(few, project, monkeypatch):
+    """A builder may read what a worker has another value of, or has not reloaded since it was changed."""
+    monkeypatch.setattr(program, "UNITS", 64)  # here, not in the workers, which import the module themselves
+    study = make_study(build=program.build_from_outside, fixed={"epochs": 1}, vary="rate", over=(0.1,))
+    with pytest.raises(LabError, match="the builder returned another network than a moment ago"):
+        run(study, few, workers=1)
+    assert not list((project / "img").glob("*.csv"))
+
+
+def test_a_builder_that_returns_the_same_model_again_is_refused(few, project):
+    study = {"fixed": {"epochs": 1}, "vary": "rate", "over": (0.1,), "seeds": range(3)}
+    with pytest.raises(LabError, match="the builder returned the model it had returned before"):
+        run(make_study(build=program.build_once, **study), few, workers=1)
+    here = functools.cache(program.build)
+    with pytest.raises(LabError, match="the builder cannot be sent to a worker"):
+        run(make_study(build=lambda rate: here(4, rate), **study), few, workers=1)
+
+
+def test_an_optimizer_among_the_settings_reaches_a_fresh_worker(project, few):
+    code = """
+        import test_study, mnist_lab as lab
+        from mnist_lab import keras
+        digits = lab.load_digits("flat")
+        few = lab.Digits(digits.train[:100], digits.val[:100], digits.test[:100])
+        over = {"sgd": {"optimizer": keras.optimizers.SGD(0.1)}}
+        print(lab.run(test_study.make_study(vary="optimizer", over=over), few, workers=1).final())
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(ROOT)])}
+    told = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert "'sgd': 0." in told.stdout, told.stderr
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_digits_that_cannot_be_scored_are_refused(few, project, name):
+    splits = {n: getattr(few, n) for n in ("train", "val", "test")}
+    broken = splits[name].x.copy()
+    broken[0, 0] = np.nan
+    for split, told in (
+        (splits[name][:0], f"study s: digits.{name} holds no images"),
+        (Split(broken, splits[name].y), f"study s: digits.{name} holds a pixel or label that is no number"),
+        (Split(list(splits[name].x), list(splits[name].y)), f"digits.{name} must be a Split of two numpy arrays"),
+    ):
+        with pytest.raises(LabError, match=told):
+            run(make_study(), Digits(**splits | {name: split}))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(few, project):
+    (project / "img").rmdir()
+    (project / "img").write_text("in the way")
+    with pytest.raises(LabError, match=r"img.s\.csv: cannot be written \(.*\), so nothing is trained"):
+        run(make_study(), few)
+
+
+def test_a_size_that_varies_is_not_cut_down(few, project):
+    with pytest.raises(LabError, match="study s: train_size is what this study varies"):
+        run(make_study(vary="train_size", over=(100, 200)), few, train_size=50)
+
+
+def test_a_mode_that_is_none_is_told(few, project, monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_MODE", "Replay")
+    with pytest.raises(LabError, match="MNIST_LAB_MODE is 'Replay', but allowed are record, local, replay and test"):
+        run(make_study(), few)
 
 
 def test_a_worker_that_is_killed_is_told_in_one_line_and_what_was_finished_is_kept(few, project):

@@ -114,6 +114,7 @@ def test_a_bad_file_is_told_in_one_line_before_anything_is_trained(content, told
         (f"{HEADER},loss\n", "line 1: the columns are"),
         (f"{ROWS[0]},0.1,0.9\n{ROWS[0]},0.1,0.8\n", "line 2: this row stands there twice, with other scores"),
         (f"{ROWS[0]},0.1,\n", "line 1: accuracy is '', but allowed is a number"),
+        (f"{ROWS[0]},0.1,97.5\n", "line 1: accuracy is '97.5', but allowed is a number from 0 to 1"),
         (f"{ROWS[0]},0.1\n", "line 1: 6 values"),
     ],
 )
@@ -130,3 +131,13 @@ def test_a_builder_that_ignores_a_column_is_refused(images, project):
     (project / "parameter.csv").write_text(ROWS[0])
     with pytest.raises(LabError, match="nobody takes the setting 'kernel_size'"):
         sweep(project / "parameter.csv", project / "results.csv", lambda loss_function, optimizer: None, images)
+
+
+def test_results_that_cannot_be_kept_are_told_before_anything_is_trained(images, project, capsys):
+    (project / "parameter.csv").write_text(ROWS[0])
+    for path in (project / "no" / "such" / "results.csv", project / "parameter.csv" / "results.csv"):
+        with pytest.raises(LabError, match=r"results\.csv: cannot be written \(.*\), so nothing is trained"):
+            sweep(project / "parameter.csv", path, network, images)
+    with pytest.raises(LabError, match=r"sweep: train_size is 1\.5, but allowed is a whole number"):
+        sweep(project / "parameter.csv", project / "results.csv", network, images, train_size=1.5)
+    assert "training" not in capsys.readouterr().out
