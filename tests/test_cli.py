@@ -1,5 +1,3 @@
-import re
-
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -62,14 +60,6 @@ def test_record_then_replay_then_nothing_changes(notebook, project, capfd):
     assert main(["run", "--record"]) == 0
     assert snapshot(project) == first
 
-    lines = (project / "img" / "s.csv").read_text().splitlines()
-    values = lines[2].split(",")
-    values[lines[0].split(",").index("val_loss")] = "2.5"
-    (project / "img" / "s.csv").write_text("\n".join([*lines[:2], ",".join(values), *lines[3:]]))
-    assert main(["run", "--check", "4"]) == 0
-    told = capfd.readouterr().err
-    assert told.count("equal to the last bit") == 3
-    assert re.search(r"units=4, seed 0: val_accuracy .*; val_loss .*, recorded 2.5: [\d.]+ standard deviations", told)
     assert main(["run", "--check", "5"]) == 1
     assert "--check is 5, but 4 runs are recorded" in capfd.readouterr().err
 

@@ -1,10 +1,10 @@
 import functools
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import program
@@ -16,7 +16,6 @@ from mnist_lab.record import read_record
 from mnist_lab.study import Study, run
 from mnist_lab.train import Trainer, keras
 
-ROOT = Path(__file__).parents[1]
 MLP = {"units": 8, "epochs": 2, "batch_size": 64}
 
 
@@ -157,6 +156,23 @@ def test_two_studies_of_one_name_do_not_overwrite_each_other(few, project, monke
         run(make_study(name="twin", fixed=fixed, over=(0.2,), seeds=(0,)), few)
 
 
+def test_a_recorded_run_is_trained_afresh_and_compared(few, project, monkeypatch, capsys):
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    run(make_study(), few)
+    record = project / "img" / "s.csv"
+    rows = read_record(record)
+    lines = record.read_text().splitlines()
+    values = lines[2].split(",")
+    values[lines[0].split(",").index("val_loss")] = "2.5"
+    record.write_text("\n".join([*lines[:2], ",".join(values), *lines[3:]]))
+    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
+    monkeypatch.setenv("MNIST_LAB_CHECK", ",".join(rows["key"].unique()[:3]))
+    run(make_study(), few)
+    told = capsys.readouterr().err
+    assert told.count("equal to the last bit") == 2
+    assert re.search(r"dropout=0.1, seed 0: val_accuracy .*; val_loss .*, recorded 2.5: [\d.]+ standard deviat", told)
+
+
 def test_a_study_keeps_its_settings_when_the_notebook_changes_its_own():
     settings = dict(MLP)
     study = make_study(fixed=settings)
@@ -209,22 +225,6 @@ def test_a_builder_that_returns_the_same_model_again_is_refused(few, project):
     here = functools.cache(program.build)
     with pytest.raises(LabError, match="the builder cannot be sent to a worker"):
         run(make_study(build=lambda rate: here(4, rate), **study), few, workers=1)
-
-
-def test_an_optimizer_among_the_settings_reaches_a_fresh_worker(project, few):
-    code = """
-        import test_study, mnist_lab as lab
-        from mnist_lab import keras
-        digits = lab.load_digits("flat")
-        few = lab.Digits(digits.train[:100], digits.val[:100], digits.test[:100])
-        over = {"sgd": {"optimizer": keras.optimizers.SGD(0.1)}}
-        print(lab.run(test_study.make_study(vary="optimizer", over=over), few, workers=1).final())
-    """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(ROOT)])}
-    told = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=environment, check=False
-    )
-    assert "'sgd': 0." in told.stdout, told.stderr
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
