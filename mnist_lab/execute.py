@@ -18,8 +18,6 @@ IGNORED = "nbval-ignore-output"  # the tag of cells whose output differs each ti
 class _Client(NotebookClient):
     """Shows what the kernel says on stderr, the progress of training, in the terminal instead of the notebook."""
 
-    number = 0  # of the code cell that runs
-
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
             sys.stderr.write(msg["content"]["text"])
@@ -35,6 +33,7 @@ def execute(path: Path, settings: dict[str, str], advance=lambda: None) -> float
     """
     notebook = read_notebook(path)
     stored = [cell.get("outputs") if IGNORED in cell.metadata.get("tags", []) else None for cell in notebook.cells]
+    started: list[str] = []
     client = _Client(
         notebook,
         timeout=None,
@@ -43,21 +42,17 @@ def execute(path: Path, settings: dict[str, str], advance=lambda: None) -> float
         extra_arguments=["--log-level=ERROR"],  # its warnings are about the wire, not about the notebook
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_complete=lambda cell, cell_index: advance(),
-        on_cell_start=lambda cell, cell_index: begin(cell),
+        on_cell_start=lambda cell, cell_index: started.append(cell.cell_type),
     )
-
-    def begin(cell):
-        client.number += cell.cell_type == "code"
-
     began = time.perf_counter()
     try:
         client.execute(env={**os.environ, **settings})
     except CellExecutionError as error:
         told = (error.evalue.strip().splitlines() or [""])[0]
         kind = "" if error.ename == "LabError" else f"{error.ename}: "
-        raise LabError(f"{path}, code cell {client.number}: {kind}{told}") from None
+        raise LabError(f"{path}, code cell {started.count('code')}: {kind}{told}") from None
     except DeadKernelError:
-        raise LabError(f"{path}, code cell {client.number}: the kernel died") from None
+        raise LabError(f"{path}, code cell {started.count('code')}: the kernel died") from None
     seconds = time.perf_counter() - began
     for cell, outputs in zip(notebook.cells, stored, strict=True):
         if outputs:

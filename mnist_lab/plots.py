@@ -268,17 +268,17 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
     size = 1.0 if columns > 5 else 2.0  # inches
     figure = Figure(figsize=(size * columns, (size + 0.25 * (titles is not None)) * rows), layout="constrained")
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        _draw_digit(axes, x[number] if number < len(x) else None)
-        if number < len(x) and titles is not None:
-            axes.set_title(str(titles[number]), fontsize=10)
+        axes.axis("off")
+        if number < len(x):
+            _draw_digit(axes, x[number])
+            if titles is not None:
+                axes.set_title(str(titles[number]), fontsize=10)
     return figure
 
 
-def _draw_digit(axes, image: np.ndarray | None) -> None:
-    """Draw one image in a thin frame, without which a shift is not seen; nothing where there is none."""
-    if image is None:
-        axes.axis("off")
-        return
+def _draw_digit(axes, image: np.ndarray) -> None:
+    """Draw one image in a thin frame, without which a shift is not seen."""
+    axes.axis("on")
     axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color="0.8", linewidth=0.8)
@@ -308,9 +308,10 @@ def plot_gallery(
     figure = Figure(figsize=(2.0 * columns, 1.9 * rows + 0.4), layout="constrained")
     figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability given in brackets)")
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        _draw_digit(axes, x[shown[number]] if number < len(shown) else None)
+        axes.axis("off")
         if number < len(shown):
             i = shown[number]
+            _draw_digit(axes, x[i])
             told = [
                 f"{kind} {d} ({probabilities[i, d]:.0%})" for kind, d in (("is", true[i]), ("read as", predicted[i]))
             ]

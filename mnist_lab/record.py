@@ -171,8 +171,8 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
         old = read_record(path)
         runs = list(runs)
         new_keys = {run["key"].iloc[0] for run in runs}
-        kept = old[~old["key"].isin(new_keys)]
-        rows = pd.concat([kept, *runs] if len(kept) else runs or [old])  # pandas 2 warns of an empty table
+        parts = [old[~old["key"].isin(new_keys)], *runs]
+        rows = pd.concat([part for part in parts if len(part)] or [old])  # pandas 2 warns of an empty table
         if keep is not None:
             place = {key: number for number, key in enumerate(keep)}
             rows = rows[rows["key"].isin(place)]

@@ -40,8 +40,8 @@ class Results:
         Raises LabError for a metric that was not recorded.
         """
         for run in (run for runs in self.runs.values() for run in runs):
-            known = [name for name in run if name not in (*TEXT, *WHOLE, MACHINE) and _holds(run, name)]
-            if metric not in known:
+            if not _holds(run, metric):
+                known = [name for name in run if _holds(run, name)]
                 raise LabError(f"{self.name}: no {metric!r} was recorded, but {', '.join(known)}")
         return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
 
@@ -78,7 +78,9 @@ class Results:
 
 def _holds(run: pd.DataFrame, metric: str) -> bool:
     """Whether a metric was recorded; a loss that is nan throughout was, since training can diverge."""
-    return metric in run and not (metric.endswith("accuracy") and run[metric].isna().all())
+    if metric not in run or metric in (*TEXT, *WHOLE, MACHINE):
+        return False
+    return not (metric.endswith("accuracy") and run[metric].isna().all())
 
 
 def in_percent(metric: str, values: np.ndarray) -> np.ndarray:

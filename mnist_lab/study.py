@@ -165,13 +165,12 @@ def run(
     """
     if not isinstance(study, Study):
         raise LabError(f"run takes a Study and its digits, in this order, not a {type(study).__name__}")
-    if not isinstance(digits, Digits):
-        raise study._error(f"digits is a {type(digits).__name__}, but must be what lab.load_digits returns")
+    check_digits(digits, f"study {study.name}")
     mode, workers = find_mode(), count_workers(workers)
-    sizes = {settings.get("train_size") for settings in study.settings.values()}
-    if train_size is not None and sizes != {study.fixed.get("train_size")}:
-        raise study._error("train_size is what this study varies, so it cannot be cut down by it")
     if seeds is not None or train_size is not None:
+        sizes = {settings.get("train_size") for settings in study.settings.values()}
+        if train_size is not None and sizes != {study.fixed.get("train_size")}:
+            raise study._error("train_size is what this study varies, so it cannot be cut down by it")
         fixed = study.fixed if train_size is None else {**study.fixed, "train_size": train_size}
         cut = {name: getattr(study, name) for name in ("name", "build", "vary", "over", "timing", "keep")}
         study = Study(**cut, fixed=fixed, seeds=study.seeds if seeds is None else seeds)
@@ -273,11 +272,10 @@ def _configure(study: Study, digits: Digits) -> list[Configuration]:
     return configurations
 
 
-def cut(digits: Digits, train_size: int | None, where: str) -> tuple[Digits, str]:
-    """The first `train_size` training images (None for all) with the other splits, and a hash of them all.
-
-    Raises LabError, in one line that begins with `where`, if there are not as many, and for splits without images.
-    """
+def check_digits(digits: Digits, where: str) -> None:
+    """Raises LabError, in one line that begins with `where`, for what is none, and for splits without images."""
+    if not isinstance(digits, Digits):
+        raise LabError(f"{where}: digits is a {type(digits).__name__}, but must be what lab.load_digits returns")
     for name, split in (("train", digits.train), ("val", digits.val), ("test", digits.test)):
         if not (isinstance(split, Split) and isinstance(split.x, np.ndarray) and isinstance(split.y, np.ndarray)):
             raise LabError(f"{where}: digits.{name} must be a Split of two numpy arrays")
@@ -285,6 +283,13 @@ def cut(digits: Digits, train_size: int | None, where: str) -> tuple[Digits, str
             raise LabError(
                 f"{where}: digits.{name} holds {'a pixel or label that is no number' if len(split) else 'no images'}"
             )
+
+
+def cut(digits: Digits, train_size: int | None, where: str) -> tuple[Digits, str]:
+    """The first `train_size` training images (None for all) with the other splits, and a hash of them all.
+
+    Raises LabError, in one line that begins with `where`, if there are not as many.
+    """
     size = len(digits.train) if train_size is None else train_size
     if not _is_whole(size) or size < 1:
         raise LabError(f"{where}: train_size is {train_size!r}, but allowed is a whole number from 1")

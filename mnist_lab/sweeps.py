@@ -12,7 +12,7 @@ import pandas as pd
 from mnist_lab.data import Digits
 from mnist_lab.errors import LabError
 from mnist_lab.record import check_writable, lock, replace_file
-from mnist_lab.study import Study, configure, count_workers, cut, find_mode
+from mnist_lab.study import Study, check_digits, configure, count_workers, cut, find_mode
 from mnist_lab.train import build_model, keras
 from mnist_lab.workers import Configuration, train_all
 
@@ -44,6 +44,7 @@ def sweep(
     """
     parameters, results = Path(parameters), Path(results)
     mode, workers = find_mode(), count_workers(workers)
+    check_digits(digits, "sweep")
     part, digest = cut(digits, train_size, "sweep")
     side = part.train.x.shape[1]
     lines = _read_lines(parameters, SETTINGS)

@@ -35,7 +35,7 @@ RUN = 'lab.run(lab.Study("s", build, {"filters": 2}, "epochs", EPOCHS, seeds=(3,
 
 @pytest.fixture
 def kernel(project):
-    manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"], env={**os.environ})
+    manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
     yield manager, client
     client.stop_channels()
     manager.shutdown_kernel(now=True)
