@@ -42,7 +42,10 @@ class Estimate:
 
 def check_seeds(values: np.ndarray, where: str) -> np.ndarray:
     """`values`, one number a seed, as floats. Raises LabError for fewer than two, and where one is missing."""
-    values = np.asarray(values, float)
+    try:
+        values = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise LabError(f"{where} takes numbers, one a seed, not {values!r}") from None
     if values.ndim != 1 or values.size < 2:
         raise LabError(f"{where} needs two seeds or more, one number each, not the shape {values.shape}")
     if np.isnan(values).any():

@@ -32,6 +32,7 @@ STYLE = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
     "lines.linewidth": 2,
+    "text.parse_math": False,  # a reader's label may hold a $
 }
 MARKERS = "osD^vP*X<>hp"
 

@@ -52,6 +52,18 @@ def make_key(**decides) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def read_text(path: Path) -> str:
+    """The text of a file, without a byte-order mark. Raises LabError, naming the line, where it is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise LabError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        wrong = error.object[error.start : error.start + 1]
+        raise LabError(f"{path}, line {line}: the byte {wrong!r} is not UTF-8; save the file as UTF-8") from None
+
+
 def read_record(path: Path) -> pd.DataFrame:
     """Read a record as written; an empty one where there is no file.
 
@@ -60,9 +72,8 @@ def read_record(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=[*COLUMNS, MACHINE])
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *lines = [*csv.reader(file, strict=True)] or [[]]
-    except (OSError, UnicodeError, csv.Error) as error:
+        header, *lines = [*csv.reader(io.StringIO(read_text(path), newline=""), strict=True)] or [[]]
+    except csv.Error as error:
         raise LabError(f"{path}: cannot be read as a record ({error})") from None
     if len(set(header)) < len(header):
         raise LabError(f"{path}, line 1: a column stands twice")
@@ -113,23 +124,27 @@ def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
 
     Raises LabError where the file is damaged.
     """
-    file = path.with_suffix(".npz")
+    arrays = _read_arrays(path.with_suffix(".npz"))
+    return {name.split("_")[0]: array for name, array in arrays.items() if name.endswith(f"_{split}")}
+
+
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     if not file.exists():
         return {}
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return {name.split("_")[0]: arrays[name] for name in arrays.files if name.endswith(f"_{split}")}
+            return dict(arrays)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
 
 
 def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], keep: list[str] | None = None) -> None:
-    """Add probabilities to those kept beside a record, and drop those whose key is not in `keep`, if that is given."""
+    """Add probabilities to those kept beside a record. With `keep`, a list of keys, no others are left, in its order."""
     file = path.with_suffix(".npz")
     with lock(file):
-        kept = {**read_probabilities(path, split), **by_key}
-        names = sorted(kept) if keep is None else keep
-        replace_file(file, lambda new: np.savez_compressed(new, **{f"{key}_{split}": kept[key] for key in names}))
+        kept = _read_arrays(file) | {f"{key}_{split}": array for key, array in by_key.items()}
+        names = sorted(kept) if keep is None else [f"{key}_{split}" for key in keep]
+        replace_file(file, lambda new: np.savez_compressed(new, **{name: kept[name] for name in names}))
 
 
 def lock(path: Path) -> FileLock:

@@ -53,7 +53,10 @@ class Results:
         """The value with the highest mean validation accuracy at the last epoch; of two that tie, the earlier.
 
         With `within`, the earliest value that is no further than that below the highest (0.002 is 0.2 points).
+        Raises LabError where `within` is below 0.
         """
+        if not within >= 0:
+            raise LabError(f"best: within is {within}, but allowed is a number from 0")
         final = self.final()
         return next(value for value in final if final[value] >= max(final.values()) - within)
 

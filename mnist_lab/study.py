@@ -222,7 +222,7 @@ def _check(study: Study, configurations: list[Configuration], found: dict[str, t
     for configuration, seed, history, _ in train_all(study.name, runs, workers, terminal=True):
         recorded = found[configuration.key(seed=seed)][0]
         fresh = _tidy(configuration, seed, history)
-        scores = recorded.columns.difference([*TEXT, *WHOLE, "seconds", MACHINE])
+        scores = fresh.columns.intersection(recorded.columns).difference([*TEXT, *WHOLE, "seconds", MACHINE])
         told = "equal to the last bit"
         if not np.array_equal(fresh[scores], recorded[scores], equal_nan=True):
             others = [found[configuration.key(seed=other)][0] for other in study.seeds]
@@ -234,7 +234,8 @@ def _tell_difference(metric: str, fresh: pd.DataFrame, recorded: pd.DataFrame, o
     """How far a run's last epoch is from the record, in units of the spread over the recorded seeds."""
     new, old = fresh[metric].iloc[-1], recorded[metric].iloc[-1]
     spread = np.std([run[metric].iloc[-1] for run in others], ddof=1) if len(others) > 1 else np.nan
-    return f"{metric} {new:g}, recorded {old:g}: {abs(new - old) / spread:.2f} standard deviations over seeds"
+    told = f"{metric} {new:g}, recorded {old:g}"
+    return f"{told}: {abs(new - old) / spread:.2f} standard deviations over seeds" if spread > 0 else told
 
 
 def find_mode() -> str:

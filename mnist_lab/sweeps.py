@@ -11,7 +11,7 @@ import pandas as pd
 
 from mnist_lab.data import Digits
 from mnist_lab.errors import LabError
-from mnist_lab.record import check_writable, lock, replace_file
+from mnist_lab.record import check_writable, lock, read_text, replace_file
 from mnist_lab.study import Study, check_digits, configure, count_workers, cut, find_mode
 from mnist_lab.train import build_model, keras
 from mnist_lab.workers import Configuration, train_all
@@ -98,15 +98,7 @@ def _read_lines(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[st
 
     Raises LabError naming file and line for an encoding other than UTF-8, and for a column too many or too few.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise LabError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        wrong = error.object[error.start : error.start + 1]
-        raise LabError(f"{path}, line {line}: the byte {wrong!r} is not UTF-8; save the file as UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     lines = []
     try:
         for cells in reader:

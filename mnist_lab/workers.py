@@ -208,8 +208,10 @@ def _cached_trainer(configuration: Configuration, model, digits: Digits) -> Trai
 def _name_machine() -> str:
     packages = [f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy")]
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        lines = [line.split(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+        about = {name.strip(): told[0].strip() for name, *told in reversed(lines) if told}
+        wide = "with" if "avx512f" in about["flags"].split() else "without"  # which decides the bits
+        cpu = f"{about['model name']} {wide} AVX-512"
+    except (OSError, KeyError):
         cpu = platform.processor() or platform.machine()
     return f"python {platform.python_version()}, {', '.join(packages)}, {cpu}"

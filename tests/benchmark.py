@@ -5,8 +5,11 @@ python tests/benchmark.py epoch      an epoch of the 1 x 256 MLP with validation
 python tests/benchmark.py study      five depths, two seeds, eight epochs: whole processes, with start and compiling
 python tests/benchmark.py cnn        an epoch of the CNN with validation, warm: on as many threads as Keras's, by two
                                      workers at once, and under mixed_bfloat16
+python tests/benchmark.py augmented  an epoch of the augmented CNN on 10,000 images, warm: against Keras's
+                                     ImageDataGenerator feeding `model.fit`; and the warp's own share of it
 """
 
+import math
 import os
 import resource
 import statistics
@@ -15,6 +18,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 from joblib.externals.loky import get_reusable_executor
@@ -46,6 +50,25 @@ def cnn():
     return network
 
 
+RANGES = {"rotation_range": 9, "width_shift_range": 0.1, "height_shift_range": 0.1, "zoom_range": 0.15}
+SHEAR = 0.22  # radian
+
+
+def augmented_cnn(warp=False):
+    layers = lab.keras.layers
+    network = lab.keras.Sequential([lab.keras.Input((28, 28, 1))])
+    if warp:
+        network.add(lab.RandomWarp(**RANGES, shear_range=SHEAR, seed=0))
+    network.add(layers.Conv2D(64, 5, activation="relu"))
+    network.add(layers.Conv2D(64, 5, activation="relu"))
+    for layer in (layers.MaxPooling2D(2), layers.Dropout(0.2), layers.Flatten(), layers.Dense(256, activation="relu")):
+        network.add(layer)
+    network.add(layers.Dropout(0.5))
+    network.add(layers.Dense(10, activation="softmax"))
+    network.compile(lab.keras.optimizers.Adam(0.001), "binary_crossentropy", metrics=["accuracy"])
+    return network
+
+
 def keras_fit(network, digits, batch_size=64, epochs=1):
     val = digits.val.x, digits.val.y
     network.fit(digits.train.x, digits.train.y, batch_size=batch_size, epochs=epochs, validation_data=val, verbose=0)
@@ -54,32 +77,60 @@ def keras_fit(network, digits, batch_size=64, epochs=1):
 class Warm:
     """What a process holds between its epochs."""
 
-    digits = network = trainer = None
+    digits = network = trainer = generator = None
     batch_size = epochs = 0
 
 
-def warm_up(build, form: str, batch_size: int, epochs: int, ours: bool, one_thread: bool, policy: str) -> None:
+def warm_up(
+    build, form: str, batch_size: int, epochs: int, ours: bool, one_thread: bool, policy: str, images: int | None
+) -> None:
     from mnist_lab.train import Trainer, use_one_thread
 
     if one_thread:
         use_one_thread()
     lab.keras.config.set_dtype_policy(policy)
     Warm.digits, Warm.network, Warm.batch_size, Warm.epochs = lab.load_digits(form), build(), batch_size, epochs
+    if images:
+        train, val, test = Warm.digits.train, Warm.digits.val, Warm.digits.test
+        Warm.digits = lab.Digits(train[:images], val[: images // 5], test)
     Warm.trainer = Trainer(Warm.network, Warm.digits.train, batch_size) if ours else None
+    if build is augmented_cnn:  # the way of 2018
+        from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+        Warm.generator = ImageDataGenerator(**RANGES, shear_range=math.degrees(SHEAR), fill_mode="nearest")
     train()
 
 
 def train() -> int:
     if Warm.trainer:
         Warm.trainer.fit(Warm.digits.train, epochs=Warm.epochs, seed=0, evaluate={"val": Warm.digits.val})
+    elif Warm.generator:
+        images = Warm.generator.flow(Warm.digits.train.x, Warm.digits.train.y, batch_size=Warm.batch_size)
+        val = Warm.digits.val.x, Warm.digits.val.y
+        Warm.network.fit(images, epochs=Warm.epochs, validation_data=val, verbose=0)
     else:
         keras_fit(Warm.network, Warm.digits, Warm.batch_size, Warm.epochs)
     return Warm.epochs
 
 
-def start(*how, ours: bool = True, one_thread: bool = False, policy: str = "float32") -> ProcessPoolExecutor:
+def time_warp() -> float:
+    """Seconds of the warp alone for an epoch's images, compiled, in the process that trains with it."""
+    import tensorflow as tf
+
+    warp, x = tf.function(Warm.network.layers[0]), tf.convert_to_tensor(Warm.digits.train.x)
+    full = len(x) // Warm.batch_size * Warm.batch_size
+    warp(x[: Warm.batch_size], training=True)
+    began = time.perf_counter()
+    for first in range(0, full, Warm.batch_size):
+        warp(x[first : first + Warm.batch_size], training=True)
+    return (time.perf_counter() - began) * len(x) / full
+
+
+def start(
+    *how, ours: bool = True, one_thread: bool = False, policy: str = "float32", images: int | None = None
+) -> ProcessPoolExecutor:
     process = ProcessPoolExecutor(1, get_context("spawn"))
-    process.submit(warm_up, *how, ours, one_thread, policy).result()
+    process.submit(warm_up, *how, ours, one_thread, policy, images).result()
     return process
 
 
@@ -117,6 +168,23 @@ def compare_cnn_epochs() -> None:
         tell(f"an epoch of the CNN, {way}", [t["fit"] for t in times], [t[way] for t in times])
 
 
+def compare_augmented_epochs() -> None:
+    how, images = ("image", 64, 1), 10_000
+    ways = {
+        "fit": start(augmented_cnn, *how, ours=False, images=images),
+        "all threads": start(partial(augmented_cnn, True), *how, images=images),
+        "all threads, mixed_bfloat16": start(partial(augmented_cnn, True), *how, policy="mixed_bfloat16", images=images),
+    }
+    times = []
+    for _ in range(5):
+        times.append({way: time_epoch([process]) for way, process in ways.items()})
+        times[-1]["warp"] = ways["all threads"].submit(time_warp).result()
+    for way in list(ways)[1:]:
+        tell(f"an augmented epoch, {way}", [t["fit"] for t in times], [t[way] for t in times])
+    shares = sorted(100 * t["warp"] / t["all threads"] for t in times)
+    print(f"the warp's share: {statistics.median(shares):.1f} % ({shares[0]:.1f} to {shares[-1]:.1f})")
+
+
 def whole_study(ours: bool) -> None:
     """Depths 1 to 5, seeds 0 and 1, eight epochs each: run as a process of its own."""
     digits = lab.load_digits("flat")
@@ -145,11 +213,12 @@ def compare_studies() -> None:
 
 
 if __name__ == "__main__":
-    told = sys.argv[1:] or ["epoch", "study", "cnn"]
+    told = sys.argv[1:] or ["epoch", "study", "cnn", "augmented"]
     parts = {
         "epoch": compare_epochs,
         "study": compare_studies,
         "cnn": compare_cnn_epochs,
+        "augmented": compare_augmented_epochs,
         "study-ours": lambda: whole_study(ours=True),
         "study-fit": lambda: whole_study(ours=False),
     }

@@ -248,6 +248,8 @@ def test_what_is_missing_is_named():
         difference([1], [1, 2])
     with pytest.raises(LabError, match="difference needs two seeds or more"):
         difference([1, 2], [1])
+    with pytest.raises(LabError, match="difference takes numbers, one a seed, not"):
+        difference(["a", "b"], [1, 2])
 
 
 def test_a_second_study_is_read_from_the_record(project):

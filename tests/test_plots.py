@@ -30,6 +30,8 @@ def test_results_hold_what_was_recorded(results):
     assert results.best(within=0.009) == 1
     assert Results("s", "depth", {1: results.runs[5], 5: results.runs[5]}).best() == 1  # the earlier one on a tie
     assert results.best(within=0.009) == 1
+    with pytest.raises(LabError, match="best: within is -1, but allowed is a number from 0"):
+        results.best(within=-1)
     with pytest.raises(LabError, match="s: no 'auc' was recorded, but val_accuracy"):
         results.curves("auc")
 
@@ -51,6 +53,7 @@ def test_a_line_and_every_seed_are_drawn_for_every_value(results):
     assert all(tick == round(tick) for tick in curves.get_xticks())
     np.testing.assert_allclose(seeds.lines[0].get_ydata(), [97.5, 97.6, 97.7])
     assert [label.get_text() for label in seeds.get_xticklabels()] == ["1", "5"]
+    plots.show(plots.plot_curves(Results("s", r"$\frac$", {r"$\frac$": results.runs[1], "$": results.runs[5]})))
     clean = plots.plot_curves(results, clean=True).axes[0]
     np.testing.assert_allclose(clean.lines[3].get_ydata(), [98.6, 98.9])
     assert clean.lines[3].get_label() == "5, clean training"

@@ -85,6 +85,8 @@ def test_what_is_not_there_yet_stands_empty_and_what_diverged_as_nan(record):
 def test_probabilities_are_kept_and_dropped_in_a_folder_not_there_yet(tmp_path):
     path = tmp_path / "img" / "s.local.csv"
     write_probabilities(path, "test", {A: np.eye(2, dtype=np.float16), B: np.ones((2, 2), np.float16)})
+    write_probabilities(path, "val", {A: np.zeros((2, 2), np.float16)})
+    assert list(read_probabilities(path, "test")) == [A, B]  # what was kept of one split outlives another
     write_probabilities(path, "test", {C: np.zeros((2, 2), np.float16)}, keep=[C, A])
     kept = read_probabilities(path, "test")
     assert list(kept) == [C, A]
@@ -173,7 +175,7 @@ def test_numbers_in_the_spelling_of_a_spreadsheet_are_read(record):
         ),
         (lambda text: set_cell(text, "val_accuracy", "-inf"), "line 2: val_accuracy is not a number from 0 to 1"),
         (lambda text: set_cell(text, "val_loss", "1e999"), "line 2: val_loss is not a number: '1e999'"),
-        (lambda text: text.replace("a, b", "\xff\xfe"), "cannot be read as a record"),
+        (lambda text: text.replace("a, b", "\xff\xfe"), r"line 2: the byte b'\\xff' is not UTF-8; save the file as"),
     ],
 )
 def test_damage_is_told_by_file_and_line(record, damage, told):

@@ -164,7 +164,9 @@ def test_a_recorded_run_is_trained_afresh_and_compared(few, project, monkeypatch
     lines = record.read_text().splitlines()
     values = lines[2].split(",")
     values[lines[0].split(",").index("val_loss")] = "2.5"
-    record.write_text("\n".join([*lines[:2], ",".join(values), *lines[3:]]))
+    noted = [f"{line},{note}" for line, note in zip(lines, ["mine", *"1" * 8], strict=True)]  # a column of one's own
+    noted[2] = ",".join([*values, "1"])
+    record.write_text("\n".join(noted))
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
     monkeypatch.setenv("MNIST_LAB_CHECK", ",".join(rows["key"].unique()[:3]))
     run(make_study(), few)
