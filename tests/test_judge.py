@@ -256,9 +256,9 @@ def test_a_second_study_is_read_from_the_record(project):
     blank = dict.fromkeys(SCORES, 0.5) | {"seconds": 1.0, "value": "0.2", "epoch": 1, "machine": "x"}
     runs = [{**blank, "key": make_key(n=seed), "seed": seed, "val_accuracy": 0.974 + 0.001 * seed} for seed in range(3)]
     write_runs(project / "img" / "mlp_dropout.csv", [pd.DataFrame([run]) for run in runs])
-    cnn = make_results("cnn_epochs", 16, val_accuracy={16: [98.5, 98.6, 98.7]})
+    cnn = make_results("cnn_epochs", 12, val_accuracy={12: [98.5, 98.6, 98.7]})
     (told,) = verdicts(cnn)
-    assert (told.conclusion.id, told.claim.text) == ("cnn-1", "accuracy at 16")
+    assert (told.conclusion.id, told.claim.text) == ("cnn-1", "accuracy at 12")
     assert told.estimate.value == pytest.approx(98.6)
     better = make_results("mlp_dropout", val_accuracy={0.2: [99.0, 99.1, 99.2]})
     assert judge(find("cnn-1"), cnn, better).estimate.value == pytest.approx(-0.5)  # the one that is handed over
