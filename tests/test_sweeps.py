@@ -127,6 +127,13 @@ def test_damaged_results_are_told_and_left_alone(content, told, images, project)
     assert results.read_text() == content
 
 
+def test_a_file_is_looked_through_where_nothing_may_be_trained(images, project, monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
+    (project / "parameter.csv").write_text("poisson,Adam,50,15,1")
+    with pytest.raises(LabError, match="line 1: kernel_size is 15, but allowed is a whole number from 1 to 14"):
+        sweep(project / "parameter.csv", project / "results.csv", convolutions, images)
+
+
 def test_a_builder_that_ignores_a_column_is_refused(images, project):
     (project / "parameter.csv").write_text(ROWS[0])
     with pytest.raises(LabError, match="nobody takes the setting 'kernel_size'"):
@@ -140,4 +147,6 @@ def test_results_that_cannot_be_kept_are_told_before_anything_is_trained(images,
             sweep(project / "parameter.csv", path, network, images)
     with pytest.raises(LabError, match=r"sweep: train_size is 1\.5, but allowed is a whole number"):
         sweep(project / "parameter.csv", project / "results.csv", network, images, train_size=1.5)
+    with pytest.raises(LabError, match="sweep: parameters is None, but must be the path of a file"):
+        sweep(None, project / "results.csv", network, images)
     assert "training" not in capsys.readouterr().out
