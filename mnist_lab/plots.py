@@ -75,6 +75,9 @@ def plot_curves(
             row[1].set_xlabel(label)
             row[1].set_title("last epoch, every seed", fontsize=11)
     if several:
+        if axes[0, 1].get_xticklabels()[0].get_rotation():  # long names, and the same ones below
+            axes[0, 1].tick_params(labelbottom=False)
+            axes[0, 1].set_xlabel("")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), title=label, loc="outside right upper")
     else:
         axes[0, 0].legend(loc="lower right")

@@ -59,6 +59,13 @@ def test_a_line_and_every_seed_are_drawn_for_every_value(results):
     assert clean.lines[3].get_label() == "5, clean training"
 
 
+def test_long_names_stand_once_below_the_seeds(results):
+    runs = {"a name of some length": results.runs[1], "and another": results.runs[5]}
+    upper, lower = plots.plot_curves(Results("s", "loss", runs)).axes[1::2]
+    shown = [[tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks()] for axes in (upper, lower)]
+    assert shown == [[False, False], [True, True]]
+
+
 def test_a_study_chooses_what_is_drawn(results):
     axes = plots.plot_curves(results, metrics=("loss", "accuracy")).axes
     assert [a.get_ylabel() for a in axes[::2]] == ["validation loss", "validation accuracy (%)"]
