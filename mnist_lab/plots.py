@@ -71,7 +71,7 @@ def plot_curves(
             _draw_curves(row[0], results, f"clean_{metric}", dashed=True)
             row[0].set_ylabel(TITLES[f"val_{metric}"].removeprefix("validation "))
         if several:
-            _draw_seeds(row[1], results, f"val_{metric}")
+            _draw_seeds(row[1], results, f"val_{metric}", room=20)
             row[1].set_xlabel(label)
             row[1].set_title("last epoch, every seed", fontsize=11)
     if several:
@@ -113,15 +113,18 @@ def _draw_curves(axes, results: Results, metric: str, dashed: bool) -> None:
     _scale(axes, metric, curves)
 
 
-def _draw_seeds(axes, results: Results, metric: str) -> None:
-    """Every seed at the last epoch as a dot, side by side where they would overlap, and the mean as a bar."""
+def _draw_seeds(axes, results: Results, metric: str, room: int) -> None:
+    """Every seed at the last epoch as a dot, side by side where they would overlap, and the mean as a bar.
+
+    The values' names stand upright up to `room` characters together.
+    """
     last = {value: in_percent(metric, values)[:, -1] for value, values in results.curves(metric).items()}
     for place, (_, seeds, color, marker) in enumerate(_looks(last)):
         aside = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
         axes.plot(place + aside, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
         axes.hlines(seeds.mean(), place - 0.36, place + 0.36, color="black", linewidth=1.5, zorder=3)
     names = [str(value) for value in last]
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, names)) > 20 else {}
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, names)) > room else {}
     axes.set_xticks(range(len(last)), names, **slanted)
     if metric == "seconds":
         axes.set_ylim(0, 1.05 * max(seconds.max() for seconds in last.values()))
@@ -151,7 +154,7 @@ def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figur
     """Draw `metric` at the last epoch, each seed a dot and their mean a bar, side by side for each value."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    _draw_seeds(axes, results, metric)
+    _draw_seeds(axes, results, metric, room=70)
     axes.set_xlabel(label or results.vary)
     return figure
 
