@@ -210,8 +210,8 @@ def _name_machine() -> str:
     try:
         lines = [line.split(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
         about = {name.strip(): told[0].strip() for name, *told in reversed(lines) if told}
-        wide = "with" if "avx512f" in about["flags"].split() else "without"  # which decides the bits
-        cpu = f"{about['model name']} {wide} AVX-512"
+        wide = ", AVX-512" if "avx512f" in about["flags"].split() else ""  # the name alone says little of a kind of CPU
+        cpu = f"{about['model name']} (family {about['cpu family']}, model {about['model']}{wide})"
     except (OSError, KeyError):
         cpu = platform.processor() or platform.machine()
     return f"python {platform.python_version()}, {', '.join(packages)}, {cpu}"
