@@ -58,6 +58,8 @@ FAULTS = [  # what is wrong, in which file, its text, what stands there instead,
     ("a stale table", MLP, "97.51 ± ", "97.61 ± ", MLP),
     ("another verdict is stored", MLP, "  verdict   contradicted", "  verdict   reproduced", MLP),
     ("kernel sizes of another network", CNN, "Conv2D(64, kernel_size", "Conv2D(32, kernel_size", CNN),
+    ("a binary loss that looks at other numbers", CNN, "true, 1.0 * answers", "true, answers", CNN),
+    ("a map with its axes swapped", CNN, "reached.loc[row, column]", "reached.loc[column, row]", CNN),
     ("rows and columns swapped", DIGITS, ".reshape(28, 28)", ".reshape(28, 28).T", DIGITS),
 ]
 
