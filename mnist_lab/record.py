@@ -139,7 +139,7 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], keep: list[str] | None = None) -> None:
-    """Add probabilities to those kept beside a record. With `keep`, a list of keys, no others are left, in its order."""
+    """Add probabilities to those kept beside a record. With `keep`, a list of keys, only these are left, in order."""
     file = path.with_suffix(".npz")
     with lock(file):
         kept = _read_arrays(file) | {f"{key}_{split}": array for key, array in by_key.items()}

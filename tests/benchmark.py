@@ -173,7 +173,9 @@ def compare_augmented_epochs() -> None:
     ways = {
         "fit": start(augmented_cnn, *how, ours=False, images=images),
         "all threads": start(partial(augmented_cnn, True), *how, images=images),
-        "all threads, mixed_bfloat16": start(partial(augmented_cnn, True), *how, policy="mixed_bfloat16", images=images),
+        "all threads, mixed_bfloat16": start(
+            partial(augmented_cnn, True), *how, policy="mixed_bfloat16", images=images
+        ),
     }
     times = []
     for _ in range(5):
