@@ -60,11 +60,11 @@ def sweep(
             raise LabError(f"{parameters}, line {line}: the same run as line {rows[row]}; keep one of them")
     found = _read_results(results)
     missing = {row: line for row, line in rows.items() if row not in found}
+    if missing and mode in ("replay", "test"):
+        raise LabError(f"{results}: {len(missing)} of {len(rows)} rows missing; train with: mnist-lab run --record")
     over = {row: _model_settings(row) for row in missing}
     study = Study("sweep", build, {}, "row", over, seeds=(SEED,)) if missing else None  # sees to ignored settings
     todo = [(_configure(row, f"{parameters}, line {line}", study, part, digest), SEED) for row, line in missing.items()]
-    if missing and mode in ("replay", "test"):
-        raise LabError(f"{results}: {len(missing)} of {len(rows)} rows missing; train with: mnist-lab run --record")
     if missing:
         check_writable(results)
     for configuration, _, history, _ in train_all("sweep", todo, workers, terminal=mode == "record"):

@@ -127,13 +127,6 @@ def test_damaged_results_are_told_and_left_alone(content, told, images, project)
     assert results.read_text() == content
 
 
-def test_a_file_is_looked_through_where_nothing_may_be_trained(images, project, monkeypatch):
-    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
-    (project / "parameter.csv").write_text("poisson,Adam,50,15,1")
-    with pytest.raises(LabError, match="line 1: kernel_size is 15, but allowed is a whole number from 1 to 14"):
-        sweep(project / "parameter.csv", project / "results.csv", convolutions, images)
-
-
 def test_a_builder_that_ignores_a_column_is_refused(images, project):
     (project / "parameter.csv").write_text(ROWS[0])
     with pytest.raises(LabError, match="nobody takes the setting 'kernel_size'"):
