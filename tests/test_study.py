@@ -182,6 +182,11 @@ def test_a_study_keeps_its_settings_when_the_notebook_changes_its_own():
     assert study.fixed == MLP
 
 
+def test_what_varies_wins_over_what_is_fixed():
+    study = make_study(fixed=MLP | {"dropout": 0.5})
+    assert [settings["dropout"] for settings in study.settings.values()] == [0.1, 0.3]
+
+
 def test_what_is_handed_over_in_the_wrong_order_is_told(few):
     with pytest.raises(LabError, match="run takes a Study and its digits, in this order, not a Digits"):
         run(few, make_study())
