@@ -33,6 +33,7 @@ _HOME = {
     "compare": "judge",
     "difference": "judge",
     "verdicts": "conclusions",
+    "read_verdicts": "conclusions",
 }
 __all__ = list(_HOME)
 

@@ -67,9 +67,7 @@ def sweep(
     todo = [(_configure(row, f"{parameters}, line {line}", study, part, digest), SEED) for row, line in missing.items()]
     if missing:
         check_writable(results)
-    for configuration, _, history, _ in train_all("sweep", todo, workers, terminal=mode == "record"):
-        if "val_accuracy" not in history:
-            raise LabError('sweep: the model has no accuracy; compile it with metrics=["accuracy"]')
+    for configuration, _, history, _ in train_all("sweep", todo, workers, mode == "record", metrics=("accuracy",)):
         row = configuration.label
         found[row] = history["val_loss"][-1], history["val_accuracy"][-1]
         _write_result(results, list(rows), row, found[row])

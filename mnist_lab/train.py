@@ -151,10 +151,11 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, w
     return model
 
 
-def prepare(model, train: Split, where: str = "the model") -> None:
+def prepare(model, train: Split, where: str = "the model") -> list[str]:
     """Build the optimizer and the metrics of a model that has its weights, and leave these as they were.
 
-    One step on the first two images shows whether it can be trained. Raises LabError, in one line, if not.
+    One step on the first two images shows whether it can be trained, and what it measures: loss and metrics, whose
+    names are returned. Raises LabError, in one line, if it cannot.
     """
     try:
         model.optimizer.build(model.trainable_variables)
@@ -163,6 +164,7 @@ def prepare(model, train: Split, where: str = "the model") -> None:
     except Exception as error:
         raise LabError(f"{where} cannot be trained: {one_line(error)}") from None
     _restore(_variables(model), state)
+    return list(model.get_metrics_result())
 
 
 def to_tensors(split: Split) -> Split:

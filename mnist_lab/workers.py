@@ -53,17 +53,20 @@ class Configuration:
     keep: str | None  # the split, "val" or "test", whose probabilities come back with the history
 
 
-def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterator[tuple]:
+def train_all(name: str, missing: list, workers: int, terminal: bool, metrics: tuple[str, ...] = ()) -> Iterator[tuple]:
     """Train the missing pairs of a configuration and a seed; yield each, its history and probabilities as it ends.
 
     Says how many and about how long, then shows a bar with the time left, in the notebook or (`terminal`) on stderr.
-    Raises LabError, before any run starts, for a model that cannot be trained.
+    Raises LabError, before any run starts, for a model that cannot be trained or does not measure all of `metrics`.
     """
     if not missing:
         return
     sent = {}
     for c in dict.fromkeys(configuration for configuration, _ in missing):
-        prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
+        measured = prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
+        for metric in metrics:
+            if metric not in measured:
+                raise LabError(f"{c.where}: the model has no {metric}; compile it with metrics=[{metric!r}]")
         # apart, since an optimizer among the settings starts TensorFlow where it is unpickled
         try:
             sent[c] = replace(c, build=None, settings=None), cloudpickle.dumps((c.build, c.settings))

@@ -4,6 +4,7 @@ import pytest
 
 from mnist_lab import plots
 from mnist_lab.errors import LabError
+from mnist_lab.judge import Claim, Conclusion, Estimate, Verdict
 from mnist_lab.results import Results, spread
 
 
@@ -97,6 +98,22 @@ def test_the_gap_is_drawn_for_every_seed(results):
     drawn = [line.get_ydata() for line in axes.lines[:-1]]
     np.testing.assert_allclose(drawn, 0.5)  # a mean and three seeds, twice
     assert len(drawn) == 8
+
+
+def test_verdicts_are_drawn_in_units_of_what_matters():
+    over, under = (Claim("a less b", lambda: None, over, 0.2, "points", 0.1) for over in (True, False))
+    found, judged = Estimate(0.5, 0.3, 0.6), {"reproduced": over, "contradicted": under}
+    ledger = [Verdict(Conclusion(v[:3], "a is best", (), ()), v, claim, found, 5) for v, claim in judged.items()]
+    axes = plots.plot_verdicts(ledger).axes[0]
+    drawn = [line.get_xdata() for line in axes.lines[:4]]  # an interval and its estimate, twice
+    for numbers, expected in zip(drawn, ([1, 4], [3], [-4, -1], [-3]), strict=True):
+        np.testing.assert_allclose(numbers, expected)
+    assert axes.yaxis_inverted()
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[:3] == ["reproduced", "rep: a is best", "a less b: +0.50 (95 % interval +0.30 to +0.60) points"]
+    assert texts[3:5] == ["contradicted", "con: a is best"]
+    marks = {line.get_marker(): line.get_color() for line in axes.lines[1:4:2]}
+    assert marks == {"o": "tab:green", "X": "tab:red"}
 
 
 def test_a_figure_has_the_same_bytes_each_time(results, project):

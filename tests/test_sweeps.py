@@ -142,4 +142,12 @@ def test_results_that_cannot_be_kept_are_told_before_anything_is_trained(images,
         sweep(project / "parameter.csv", project / "results.csv", network, images, train_size=1.5)
     with pytest.raises(LabError, match="sweep: parameters is None, but must be the path of a file"):
         sweep(None, project / "results.csv", network, images)
+
+    def blind(loss_function, optimizer, kernel_size):
+        model = keras.Sequential(network(loss_function, optimizer, kernel_size).layers)
+        model.compile(optimizer, loss_function)
+        return model
+
+    with pytest.raises(LabError, match=r"parameter\.csv, line 1: the model has no accuracy; compile it with metrics="):
+        sweep(project / "parameter.csv", project / "results.csv", blind, images)
     assert "training" not in capsys.readouterr().out
