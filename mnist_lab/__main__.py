@@ -32,7 +32,11 @@ def run(names: list[str], record: bool, workers: int | None, check: int | None) 
         raise LabError("--check picks from the whole record: name no notebooks")
     settings = {"MNIST_LAB_MODE": "record" if record else "replay"}
     settings |= {"MNIST_LAB_WORKERS": str(workers)} if workers else {}
-    settings |= {"MNIST_LAB_CHECK": ",".join(pick_runs(check))} if check else {}
+    if check:
+        picked = pick_runs(check)
+        # so that one which no study asks for any more does not pass in silence
+        print(f"picked: {'; '.join(picked.values())}", file=sys.stderr)
+        settings["MNIST_LAB_CHECK"] = ",".join(picked)
     paths = [Path(name) for name in names] or sorted((find_project() / "notebooks").glob("*.ipynb"))
     if not paths:
         raise LabError(f"{os.path.relpath(find_project() / 'notebooks')}: no notebooks there")
@@ -44,15 +48,17 @@ def run(names: list[str], record: bool, workers: int | None, check: int | None) 
             tqdm.write(f"{os.path.relpath(path)}: {seconds:.1f} s")
 
 
-def pick_runs(count: int) -> list[str]:
-    """The keys of so many recorded runs, picked at random."""
-    keys: set[str] = set()
-    for path in (find_project() / "img").glob("*.csv"):
+def pick_runs(count: int) -> dict[str, str]:
+    """So many recorded runs, picked at random: the key of each, and which it is."""
+    runs: dict[str, str] = {}
+    for path in sorted((find_project() / "img").glob("*.csv")):
         if not path.name.endswith(".local.csv"):
-            keys |= set(read_record(path)["key"])
-    if count > len(keys):
-        raise LabError(f"--check is {count}, but {len(keys)} runs are recorded")
-    return random.sample(sorted(keys), count)
+            rows = read_record(path).drop_duplicates("key")
+            told = zip(rows["key"], rows["value"], rows["seed"], strict=True)
+            runs |= {key: f"{path.name}, {value}, seed {seed}" for key, value, seed in told}
+    if count > len(runs):
+        raise LabError(f"--check is {count}, but {len(runs)} runs are recorded")
+    return {key: runs[key] for key in random.sample(sorted(runs), count)}
 
 
 def clean() -> None:

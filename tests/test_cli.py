@@ -1,3 +1,5 @@
+import re
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -62,6 +64,11 @@ def test_record_then_replay_then_nothing_changes(notebook, project, capfd):
 
     assert main(["run", "--check", "5"]) == 1
     assert "--check is 5, but 4 runs are recorded" in capfd.readouterr().err
+    assert main(["run", "--check", "1"]) == 0
+    told = capfd.readouterr().err
+    value, seed = re.search(r"picked: s.csv, (\d), seed (\d)\n", told).groups()
+    assert f"study s, units={value}, seed {seed}: equal to the last bit" in told
+    assert snapshot(project) == first
 
 
 def test_a_cell_that_fails_is_named_and_nothing_is_written(notebook, project, capfd):
