@@ -82,8 +82,9 @@ class Warm:
 
 
 def warm_up(
-    build, form: str, batch_size: int, epochs: int, ours: bool, one_thread: bool, policy: str, images: int | None
+    build, form, batch_size, epochs, ours=True, one_thread=False, policy="float32", images=None, generator=False
 ) -> None:
+    """Compile, and train once: with our trainer, else by `model.fit`, from Keras's `generator` of 2018 if asked."""
     from mnist_lab.train import Trainer, use_one_thread
 
     if one_thread:
@@ -91,10 +92,10 @@ def warm_up(
     lab.keras.config.set_dtype_policy(policy)
     Warm.digits, Warm.network, Warm.batch_size, Warm.epochs = lab.load_digits(form), build(), batch_size, epochs
     if images:
-        train, val, test = Warm.digits.train, Warm.digits.val, Warm.digits.test
-        Warm.digits = lab.Digits(train[:images], val[: images // 5], test)
+        digits = Warm.digits
+        Warm.digits = lab.Digits(digits.train[:images], digits.val[: images // 5], digits.test)
     Warm.trainer = Trainer(Warm.network, Warm.digits.train, batch_size) if ours else None
-    if build is augmented_cnn:  # the way of 2018
+    if generator:
         from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
         Warm.generator = ImageDataGenerator(**RANGES, shear_range=math.degrees(SHEAR), fill_mode="nearest")
@@ -126,11 +127,9 @@ def time_warp() -> float:
     return (time.perf_counter() - began) * len(x) / full
 
 
-def start(
-    *how, ours: bool = True, one_thread: bool = False, policy: str = "float32", images: int | None = None
-) -> ProcessPoolExecutor:
+def start(*how, **options) -> ProcessPoolExecutor:
     process = ProcessPoolExecutor(1, get_context("spawn"))
-    process.submit(warm_up, *how, ours, one_thread, policy, images).result()
+    process.submit(warm_up, *how, **options).result()
     return process
 
 
@@ -169,18 +168,17 @@ def compare_cnn_epochs() -> None:
 
 
 def compare_augmented_epochs() -> None:
-    how, images = ("image", 64, 1), 10_000
+    how, augmented = ("image", 64, 1), partial(augmented_cnn, warp=True)
     ways = {
-        "fit": start(augmented_cnn, *how, ours=False, images=images),
-        "all threads": start(partial(augmented_cnn, True), *how, images=images),
-        "all threads, mixed_bfloat16": start(
-            partial(augmented_cnn, True), *how, policy="mixed_bfloat16", images=images
-        ),
+        "fit": [start(augmented_cnn, *how, ours=False, images=10_000, generator=True)],
+        "all threads": [start(augmented, *how, images=10_000)],
+        "two workers": [start(augmented, *how, images=10_000, one_thread=True) for _ in range(2)],
+        "all threads, mixed_bfloat16": [start(augmented, *how, images=10_000, policy="mixed_bfloat16")],
     }
     times = []
     for _ in range(5):
-        times.append({way: time_epoch([process]) for way, process in ways.items()})
-        times[-1]["warp"] = ways["all threads"].submit(time_warp).result()
+        times.append({way: time_epoch(processes) for way, processes in ways.items()})
+        times[-1]["warp"] = ways["all threads"][0].submit(time_warp).result()
     for way in list(ways)[1:]:
         tell(f"an augmented epoch, {way}", [t["fit"] for t in times], [t[way] for t in times])
     shares = sorted(100 * t["warp"] / t["all threads"] for t in times)
