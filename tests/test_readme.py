@@ -1,7 +1,14 @@
 import re
 from pathlib import Path
 
+from mnist_lab.conclusions import read_verdicts
+
 README = Path(__file__).parents[1] / "README.md"
+
+
+def test_its_verdicts_are_those_of_the_record(monkeypatch):
+    monkeypatch.chdir(README.parent)
+    assert f"\n\n{read_verdicts().to_markdown()}\n\n" in README.read_text()
 
 
 def test_what_the_readme_points_to_is_there():
