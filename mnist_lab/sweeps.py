@@ -13,7 +13,7 @@ from mnist_lab.data import Digits
 from mnist_lab.errors import LabError
 from mnist_lab.record import check_writable, lock, read_text, replace_file
 from mnist_lab.study import Study, check_digits, configure, count_workers, cut, find_mode
-from mnist_lab.train import build_model, keras
+from mnist_lab.train import build_model, keras, prepare
 from mnist_lab.workers import Configuration, train_all
 
 SETTINGS = ("loss_function", "optimizer", "batch_size", "kernel_size", "epochs")
@@ -67,7 +67,7 @@ def sweep(
     todo = [(_configure(row, f"{parameters}, line {line}", study, part, digest), SEED) for row, line in missing.items()]
     if missing:
         check_writable(results)
-    for configuration, _, history, _ in train_all("sweep", todo, workers, mode == "record", metrics=("accuracy",)):
+    for configuration, _, history, _ in train_all("sweep", todo, workers, terminal=mode == "record"):
         row = configuration.label
         found[row] = history["val_loss"][-1], history["val_accuracy"][-1]
         _write_result(results, list(rows), row, found[row])
@@ -81,17 +81,25 @@ def _model_settings(row: tuple) -> dict:
 def _configure(row: tuple, where: str, study: Study, digits: Digits, digest: str) -> Configuration:
     settings = study.settings[row]
     try:
-        return configure(row, where, study.build, settings, digits, digest)
+        measured = _try_out(study.build, settings, digits, where)
     except LabError:
         for smaller in range(settings["kernel_size"] - 1, 0, -1):
             try:
-                build_model(study.build, {**settings, "kernel_size": smaller}, digits.train, where)
+                _try_out(study.build, {**settings, "kernel_size": smaller}, digits, where)
             except LabError:
                 continue
             raise _wrong(
                 where, "kernel_size", settings["kernel_size"], f"is a whole number from 1 to {smaller}"
             ) from None
         raise
+    if "accuracy" not in measured:
+        raise LabError(f'{where}: the model has no accuracy; compile it with metrics=["accuracy"]')
+    return configure(row, where, study.build, settings, digits, digest)
+
+
+def _try_out(build: Callable, settings: dict, digits: Digits, where: str) -> list[str]:
+    """Train a step: an older Keras still builds a network whose pictures have shrunk to nothing."""
+    return prepare(build_model(build, settings, digits.train, where), digits.train, where)
 
 
 def _read_lines(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:

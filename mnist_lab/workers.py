@@ -53,20 +53,17 @@ class Configuration:
     keep: str | None  # the split, "val" or "test", whose probabilities come back with the history
 
 
-def train_all(name: str, missing: list, workers: int, terminal: bool, metrics: tuple[str, ...] = ()) -> Iterator[tuple]:
+def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterator[tuple]:
     """Train the missing pairs of a configuration and a seed; yield each, its history and probabilities as it ends.
 
     Says how many and about how long, then shows a bar with the time left, in the notebook or (`terminal`) on stderr.
-    Raises LabError, before any run starts, for a model that cannot be trained or does not measure all of `metrics`.
+    Raises LabError, before any run starts, for a model that cannot be trained.
     """
     if not missing:
         return
     sent = {}
     for c in dict.fromkeys(configuration for configuration, _ in missing):
-        measured = prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
-        for metric in metrics:
-            if metric not in measured:
-                raise LabError(f"{c.where}: the model has no {metric}; compile it with metrics=[{metric!r}]")
+        prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
         # apart, since an optimizer among the settings starts TensorFlow where it is unpickled
         try:
             sent[c] = replace(c, build=None, settings=None), cloudpickle.dumps((c.build, c.settings))
