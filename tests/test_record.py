@@ -173,6 +173,7 @@ def test_numbers_in_the_spelling_of_a_spreadsheet_are_read(record):
             lambda text: set_cell(text, "val_accuracy", "97.5"),
             "line 2: val_accuracy is not a number from 0 to 1: '9",
         ),
+        (lambda text: set_cell(text, "val_accuracy", "1.0001"), "line 2: val_accuracy is not a number from 0 to 1"),
         (lambda text: set_cell(text, "val_accuracy", "-inf"), "line 2: val_accuracy is not a number from 0 to 1"),
         (lambda text: set_cell(text, "val_loss", "1e999"), "line 2: val_loss is not a number: '1e999'"),
         (lambda text: text.replace("a, b", "\xff\xfe"), r"line 2: the byte b'\\xff' is not UTF-8; save the file as"),
