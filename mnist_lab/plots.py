@@ -206,7 +206,7 @@ def _scale(axes, metric: str, drawn: dict) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     elif metric.endswith("loss") and low > 0 and high / low > 8:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(FixedLocator([0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(FixedLocator([m * 10.0**e for e in range(-4, 2) for m in (1, 2, 5)]))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
 
