@@ -39,6 +39,7 @@ def execute(path: Path, settings: dict[str, str], advance=lambda: None) -> float
         timeout=None,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # what is printed comes in pieces, by the clock
         extra_arguments=["--log-level=ERROR"],  # its warnings are about the wire, not about the notebook
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_complete=lambda cell, cell_index: advance(),

@@ -69,8 +69,10 @@ def compare(results: Results, reference: object, metric: str = "val_accuracy") -
     last = {value: in_percent(metric, curves[:, -1]) for value, curves in results.curves(metric).items()}
     if reference not in last:
         raise LabError(f"{results.name}: {results.vary} {reference!r} is not among {', '.join(map(str, last))}")
-    told = {str(value): str(difference(last[value], last[reference])) for value in last if value != reference}
+    number = "+.4f" if metric.endswith("loss") else "+.2f"
+    found = {value: difference(last[value], last[reference]) for value in last if value != reference}
     title = TITLES.get(metric, metric).replace("(%)", "(points)")
+    told = {str(value): estimate.format(number) for value, estimate in found.items()}
     return pd.DataFrame({f"{title} less that of {reference}": told}).rename_axis(results.vary)
 
 

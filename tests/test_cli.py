@@ -21,7 +21,8 @@ study = lab.Study("s", build=build, fixed={"epochs": 2}, vary="units", over=(4, 
 results = lab.run(study, few)
 results""",
     "d": 'lab.save(lab.plot_curves(results), "s")',
-    "e": "import time\ntime.time()",
+    "e": "import time\nprint(1)\ntime.sleep(0.5)\nprint(2)",
+    "f": "time.time()",
 }
 
 
@@ -55,6 +56,7 @@ def test_record_then_replay_then_nothing_changes(notebook, project, capfd):
     first = snapshot(project)
     assert set(first) == {"n.ipynb", "s.csv", "s.png"}
     assert b"training 4" not in first["n.ipynb"]
+    assert [output.text for output in nbformat.read(notebook, as_version=4).cells[4].outputs] == ["1\n2\n"]
 
     assert main(["run", str(notebook)]) == 0
     assert "training" not in capfd.readouterr().err

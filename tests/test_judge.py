@@ -263,6 +263,8 @@ def test_every_value_is_compared_with_one():
         "2": "-3.00 (95 % interval -5.27 to -0.73)",
         "9": "+4.00 (95 % interval +1.73 to +6.27)",
     }
+    losses = compare(make_results(val_loss={1: [50, 51, 52], 2: [50.5, 51.5, 52.5]}), 1, "val_loss")
+    assert losses.iloc[0, 0] == "+0.0050 (95 % interval -0.0177 to +0.0277)"
     with pytest.raises(LabError, match="mlp_depth: depth 3 is not among 2, 5, 9"):
         compare(results, 3)
 
