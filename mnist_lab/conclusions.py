@@ -109,7 +109,7 @@ def lies_above_validation(value: object, over: bool = True, training: str = "cle
 
 def widens_gap(a: object, b: object) -> Claim:
     """That clean training lies further above validation with `a` than with `b`, by more than matters."""
-    text = f"clean training less validation, at {a} less at {b}"
+    text = f"clean training less validation: {a} less {b}"
     return Claim(text, lambda r: Difference(gap(r, a), gap(r, b)), True, MATTERS, "points", MATTERS)
 
 
