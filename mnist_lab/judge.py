@@ -183,6 +183,9 @@ class Claim:
     unit: str
     margin: float
 
+    def __str__(self) -> str:
+        return f"{self.text} {'over' if self.over else 'under'} {self.limit:g} {self.unit}"
+
     def holds(self, found: Estimate) -> bool:
         """Whether the whole interval lies on the claim's side of the limit."""
         return found.low > self.limit if self.over else found.high < self.limit
@@ -247,14 +250,14 @@ class Verdict:
             [
                 f"{self.conclusion.id}: {self.conclusion.text}",
                 f"  rule      {self.conclusion.rule}",
-                f"  estimate  {self.claim.text}: {self.told_estimate}",
+                f"  estimate  {self.claim.text}: {self.told_estimate} {self.claim.unit}",
                 f"  verdict   {self.told_verdict}",
             ]
         )
 
     @property
     def told_estimate(self) -> str:
-        return f"{self.estimate.format(FORMATS[self.claim.unit])} {self.claim.unit}"
+        return self.estimate.format(FORMATS[self.claim.unit])
 
     @property
     def told_verdict(self) -> str:
@@ -273,9 +276,9 @@ class Verdicts(tuple):
     def to_markdown(self) -> str:
         """A table of them for a README."""
         rows = [
-            ("", "conclusion of 2018", "estimate that decides", "verdict"),
+            ("", "conclusion of 2018", "claim that decides, and what was found", "verdict"),
             ("---",) * 4,
-            *((v.conclusion.id, v.conclusion.text, f"{v.claim.text}: {v.told_estimate}", v.told_verdict) for v in self),
+            *((v.conclusion.id, v.conclusion.text, f"{v.claim}? {v.told_estimate}", v.told_verdict) for v in self),
         ]
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -222,31 +222,37 @@ VERDICT_LOOKS = {
 @_styled
 def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
     """Draw each verdict's deciding estimate and its interval, in units of what matters, to the right if it supports."""
-    figure = Figure(figsize=(12, 1.8 + 0.5 * len(verdicts)), layout="constrained")
+    figure = Figure(figsize=(14, 1.8 + 0.5 * len(verdicts)), layout="constrained")
     axes = figure.subplots()
-    beside = axes.get_yaxis_transform()
+    beside, drawn = axes.get_yaxis_transform(), [-1.0, 1.0]
     for place, v in enumerate(verdicts):
         color, marker = VERDICT_LOOKS[v.verdict]
         ends = sorted(v.claim.support(end) for end in (v.estimate.low, v.estimate.high))
+        drawn += ends
         axes.plot(ends, [place, place], color=color, linewidth=3, solid_capstyle="butt")
         middle = v.claim.support(v.estimate.value)
         axes.plot(middle, place, marker, color=color, markersize=9, markeredgecolor="black", markeredgewidth=0.8)
-        axes.text(1.01, place, v.verdict, color=color, transform=beside, va="center")
-        concluded, found = f"{v.conclusion.id}: {v.conclusion.text}", f"{v.claim.text}: {v.told_estimate}"
+        axes.text(1.01, place, f"{v.verdict} ({v.seeds} seeds)", color=color, transform=beside, va="center")
+        concluded, found = f"{v.conclusion.id}: {v.conclusion.text}", f"{v.claim}? {v.told_estimate}"
         axes.text(-0.02, place, concluded, transform=beside, ha="right", va="bottom")
         axes.text(-0.02, place + 0.06, found, transform=beside, ha="right", va="top", fontsize=9, color="0.35")
     axes.axvline(0, color="black", linewidth=1)
     axes.set_xscale("symlog", linthresh=1, linscale=0.8)
+    axes.set_xlim(1.5 * min(drawn), 1.5 * max(drawn))
     axes.xaxis.set_major_locator(FixedLocator([-100, -10, -3, -1, 0, 1, 3, 10, 100]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_yticks(range(len(verdicts)), [""] * len(verdicts))
     axes.set_ylim(len(verdicts) - 0.4, -0.6)
+    matters = dict.fromkeys(f"{v.claim.margin:g} {v.claim.unit}" for v in verdicts)
     axes.set_xlabel(
         "against the conclusion  \N{LEFTWARDS ARROW}  0 is the limit of its rule  \N{RIGHTWARDS ARROW}  for it\n"
-        "(1 is as much as matters, 0.2 points where it is accuracy)"
+        f"(1 is as much as matters: {', '.join(matters)};\nthe scale narrows outwards)"
     )
-    figure.suptitle("What a notebook of 2018 concluded from single runs, and what many seeds say (95 % intervals)")
+    figure.suptitle(
+        "What a notebook of 2018 concluded from single runs, and what many seeds say\n"
+        "(below each the claim that decides, and what was found; artefact: holds only as it was read in 2018)"
+    )
     return figure
 
 

@@ -162,14 +162,16 @@ def test_a_ledger_is_read_and_stands_in_a_readme():
         "  verdict   inconclusive with 5 seeds; about 6 would tell",
     ]
     assert ledger.to_markdown().splitlines() == [
-        "|  | conclusion of 2018 | estimate that decides | verdict |",
+        "|  | conclusion of 2018 | claim that decides, and what was found | verdict |",
         "| --- | --- | --- | --- |",
-        "| depth-1 | one hidden layer is the best of 1 to 5 | 1 less 2: +0.00 (95 % interval -0.02 to +0.02) points "
+        "| depth-1 | one hidden layer is the best of 1 to 5 "
+        "| 1 less 2 over 0 points? +0.00 (95 % interval -0.02 to +0.02) "
         "| inconclusive with 5 seeds; more than 10,000 would tell |",
-        "| depth-2 | beyond three layers, more bring nothing | 4 less 3: +0.00 (95 % interval -0.02 to +0.02) points "
+        "| depth-2 | beyond three layers, more bring nothing "
+        "| 4 less 3 under 0.2 points? +0.00 (95 % interval -0.02 to +0.02) "
         "| reproduced |",
         "| depth-3 | deep enough, a net stops learning and stays at chance "
-        "| runs under 20 % at depth 1: 0.00 (95 % interval 0.00 to 0.52) of the runs "
+        "| runs under 20 % at depth 1 over 0.5 of the runs? 0.00 (95 % interval 0.00 to 0.52) "
         "| inconclusive with 5 seeds; about 6 would tell |",
     ]
 
@@ -239,7 +241,7 @@ def test_a_second_study_is_read_from_the_record(project):
     write_runs(project / "img" / "mlp_dropout.csv", [pd.DataFrame([run]) for run in runs])
     cnn = make_results("cnn_epochs", 12, val_accuracy={12: [98.5, 98.6, 98.7]})
     (told,) = verdicts(cnn)
-    assert (told.conclusion.id, told.claim.text) == ("cnn-1", "accuracy at 12")
+    assert (told.conclusion.id, told.claim.text) == ("cnn-1", "accuracy at epoch 12")
     assert told.estimate.value == pytest.approx(98.6)
     better = make_results("mlp_dropout", val_accuracy={0.2: [99.0, 99.1, 99.2]})
     assert judge(find("cnn-1"), cnn, better).estimate.value == pytest.approx(-0.5)  # the one that is handed over

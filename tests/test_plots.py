@@ -110,8 +110,9 @@ def test_verdicts_are_drawn_in_units_of_what_matters():
         np.testing.assert_allclose(numbers, expected)
     assert axes.yaxis_inverted()
     texts = [text.get_text() for text in axes.texts]
-    assert texts[:3] == ["reproduced", "rep: a is best", "a less b: +0.50 (95 % interval +0.30 to +0.60) points"]
-    assert texts[3:5] == ["contradicted", "con: a is best"]
+    assert texts[:2] == ["reproduced (5 seeds)", "rep: a is best"]
+    assert texts[2] == "a less b over 0.2 points? +0.50 (95 % interval +0.30 to +0.60)"
+    assert texts[3:5] == ["contradicted (5 seeds)", "con: a is best"]
     marks = {line.get_marker(): line.get_color() for line in axes.lines[1:4:2]}
     assert marks == {"o": "tab:green", "X": "tab:red"}
 
