@@ -87,8 +87,8 @@ def is_no_better(a: object, b: object) -> Claim:
     return Claim(f"{a} less {b}", lambda r: Difference(last(r, a), last(r, b)), False, MATTERS, "points", MATTERS)
 
 
-def exceeds(value: object, name: str, percent: float) -> Claim:
-    return Claim(f"accuracy at {name}", lambda r, *_: Mean(last(r, value)), True, percent, "%", MATTERS)
+def exceeds(setting: str, value: object, percent: float) -> Claim:
+    return Claim(f"accuracy at {setting} {value}", lambda r, *_: Mean(last(r, value)), True, percent, "%", MATTERS)
 
 
 def takes(a: object, b: object, times: float, over: bool = True) -> Claim:
@@ -196,7 +196,7 @@ CONCLUSIONS = (
         "mlp-1",
         "one layer of 256 with dropout is already decent: 97 % after 8 epochs",
         ("mlp_dropout",),
-        (exceeds(0.2, "dropout 0.2", percent=97),),
+        (exceeds("dropout", 0.2, percent=97),),
     ),
     Conclusion(
         "kernel-1",
@@ -222,7 +222,7 @@ CONCLUSIONS = (
         "cnn-1",
         "the CNN reaches very high accuracy: 99 % and a point above the MLP",
         ("cnn_epochs", "mlp_dropout"),
-        (exceeds(12, "epoch 12", percent=99), beats_the_mlp(12, 0.2, by=1.0)),
+        (exceeds("epoch", 12, percent=99), beats_the_mlp(12, 0.2, by=1.0)),
     ),
     Conclusion(
         "augment-1",

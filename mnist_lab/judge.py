@@ -66,14 +66,13 @@ def compare(results: Results, reference: object, metric: str = "val_accuracy") -
 
     One row a value, as text with Welch's interval. Raises LabError where `reference` is none of the values.
     """
-    last = {value: in_percent(metric, curves[:, -1]) for value, curves in results.curves(metric).items()}
+    last = {value: in_percent(metric, seeds) for value, seeds in results.last(metric).items()}
     if reference not in last:
         raise LabError(f"{results.name}: {results.vary} {reference!r} is not among {', '.join(map(str, last))}")
-    number = "+.4f" if metric.endswith("loss") else "+.2f"
-    found = {value: difference(last[value], last[reference]) for value in last if value != reference}
+    number = FORMATS["of loss" if metric.endswith("loss") else "points"]
+    found = {str(v): difference(last[v], last[reference]).format(number) for v in last if v != reference}
     title = TITLES.get(metric, metric).replace("(%)", "(points)")
-    told = {str(value): estimate.format(number) for value, estimate in found.items()}
-    return pd.DataFrame({f"{title} less that of {reference}": told}).rename_axis(results.vary)
+    return pd.DataFrame({f"{title} less that of {reference}": found}).rename_axis(results.vary)
 
 
 # Four kinds of quantity. Each has an estimate with its interval, with the seeds there are or as it would be with
@@ -183,8 +182,9 @@ class Claim:
     unit: str
     margin: float
 
-    def __str__(self) -> str:
-        return f"{self.text} {'over' if self.over else 'under'} {self.limit:g} {self.unit}"
+    @property
+    def told_limit(self) -> str:
+        return f"{'over' if self.over else 'under'} {self.limit:g} {self.unit}"
 
     def holds(self, found: Estimate) -> bool:
         """Whether the whole interval lies on the claim's side of the limit."""
@@ -221,12 +221,12 @@ class Conclusion:
     def rule(self) -> str:
         """The claims in words."""
         told = []
-        for (over, limit, unit), claims in groupby(self.claims, lambda claim: (claim.over, claim.limit, claim.unit)):
+        for limit, claims in groupby(self.claims, lambda claim: claim.told_limit):
             texts = [claim.text.rpartition(" ") for claim in claims]
             alike = [(first, [end for *_, end in same]) for first, same in groupby(texts, lambda parts: parts[0])]
             many = "" if len(texts) == 1 else " all" if self.every else " some"
             what = "; ".join(f"{first} {', '.join(ends)}" for first, ends in alike)
-            told.append(f"{what}:{many} {'over' if over else 'under'} {limit:g} {unit}")
+            told.append(f"{what}:{many} {limit}")
         return " and ".join(told)
 
 
@@ -260,6 +260,11 @@ class Verdict:
         return self.estimate.format(FORMATS[self.claim.unit])
 
     @property
+    def told_claim(self) -> str:
+        """The claim as a question, and what was found."""
+        return f"{self.claim.text} {self.claim.told_limit}? {self.told_estimate}"
+
+    @property
     def told_verdict(self) -> str:
         if self.verdict != "inconclusive":
             return self.verdict
@@ -278,7 +283,7 @@ class Verdicts(tuple):
         rows = [
             ("", "conclusion of 2018", "claim that decides, and what was found", "verdict"),
             ("---",) * 4,
-            *((v.conclusion.id, v.conclusion.text, f"{v.claim}? {v.told_estimate}", v.told_verdict) for v in self),
+            *((v.conclusion.id, v.conclusion.text, v.told_claim, v.told_verdict) for v in self),
         ]
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

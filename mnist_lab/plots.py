@@ -118,7 +118,7 @@ def _draw_seeds(axes, results: Results, metric: str, room: int) -> None:
 
     The values' names stand upright up to `room` characters together.
     """
-    last = {value: in_percent(metric, values)[:, -1] for value, values in results.curves(metric).items()}
+    last = {value: in_percent(metric, seeds) for value, seeds in results.last(metric).items()}
     for place, (_, seeds, color, marker) in enumerate(_looks(last)):
         aside = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
         axes.plot(place + aside, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
@@ -233,9 +233,9 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
         middle = v.claim.support(v.estimate.value)
         axes.plot(middle, place, marker, color=color, markersize=9, markeredgecolor="black", markeredgewidth=0.8)
         axes.text(1.01, place, f"{v.verdict} ({v.seeds} seeds)", color=color, transform=beside, va="center")
-        concluded, found = f"{v.conclusion.id}: {v.conclusion.text}", f"{v.claim}? {v.told_estimate}"
+        concluded = f"{v.conclusion.id}: {v.conclusion.text}"
         axes.text(-0.02, place, concluded, transform=beside, ha="right", va="bottom")
-        axes.text(-0.02, place + 0.06, found, transform=beside, ha="right", va="top", fontsize=9, color="0.35")
+        axes.text(-0.02, place + 0.06, v.told_claim, transform=beside, ha="right", va="top", fontsize=9, color="0.35")
     axes.axvline(0, color="black", linewidth=1)
     axes.set_xscale("symlog", linthresh=1, linscale=0.8)
     axes.set_xlim(1.5 * min(drawn), 1.5 * max(drawn))

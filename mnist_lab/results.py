@@ -45,9 +45,13 @@ class Results:
                 raise LabError(f"{self.name}: no {metric!r} was recorded, but {', '.join(known)}")
         return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
 
+    def last(self, metric: str = "val_accuracy") -> dict[object, np.ndarray]:
+        """Map each value to `metric` at the last epoch, a number a seed. Accuracies are fractions."""
+        return {value: curves[:, -1] for value, curves in self.curves(metric).items()}
+
     def final(self, metric: str = "val_accuracy") -> dict[object, float]:
         """Map each value to the mean of `metric` over seeds, at the last epoch."""
-        return {value: float(curves[:, -1].mean()) for value, curves in self.curves(metric).items()}
+        return {value: float(seeds.mean()) for value, seeds in self.last(metric).items()}
 
     def best(self, within: float = 0.0) -> object:
         """The value with the highest mean validation accuracy at the last epoch; of two that tie, the earlier.
@@ -66,10 +70,9 @@ class Results:
         usual = ("val_accuracy", "val_loss", "clean_accuracy", "clean_loss")
         run = next(iter(self.runs.values()))[0]
         for metric in metrics or [metric for metric in usual if _holds(run, metric)]:
-            for value, curves in self.curves(metric).items():
-                last = in_percent(metric, curves[:, -1])
+            for value, seeds in self.last(metric).items():
                 digits = 4 if metric.endswith("loss") else 2
-                rows[str(value)][TITLES.get(metric, metric)] = spread(last, digits)
+                rows[str(value)][TITLES.get(metric, metric)] = spread(in_percent(metric, seeds), digits)
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(self.vary)
 
     def __repr__(self) -> str:

@@ -147,6 +147,12 @@ def tell(what: str, fit: list[float], ours: list[float]) -> None:
     print(f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} over {len(ratios)} pairs)", flush=True)
 
 
+def tell_ways(what: str, ways: dict, times: list[dict]) -> None:
+    """Tell each way against the first, `fit`."""
+    for way in list(ways)[1:]:
+        tell(f"{what}, {way}", [t["fit"] for t in times], [t[way] for t in times])
+
+
 def compare_epochs() -> None:
     how = mlp, "flat", 64, 3
     fit, ours = start(*how, ours=False), start(*how, one_thread=True)
@@ -163,8 +169,7 @@ def compare_cnn_epochs() -> None:
         "all threads, mixed_bfloat16": [start(*how, policy="mixed_bfloat16")],
     }
     times = [{way: time_epoch(processes) for way, processes in ways.items()} for _ in range(5)]
-    for way in list(ways)[1:]:
-        tell(f"an epoch of the CNN, {way}", [t["fit"] for t in times], [t[way] for t in times])
+    tell_ways("an epoch of the CNN", ways, times)
 
 
 def compare_augmented_epochs() -> None:
@@ -179,8 +184,7 @@ def compare_augmented_epochs() -> None:
     for _ in range(5):
         times.append({way: time_epoch(processes) for way, processes in ways.items()})
         times[-1]["warp"] = ways["all threads"][0].submit(time_warp).result()
-    for way in list(ways)[1:]:
-        tell(f"an augmented epoch, {way}", [t["fit"] for t in times], [t[way] for t in times])
+    tell_ways("an augmented epoch", ways, times)
     shares = sorted(100 * t["warp"] / t["all threads"] for t in times)
     print(f"the warp's share: {statistics.median(shares):.1f} % ({shares[0]:.1f} to {shares[-1]:.1f})")
 

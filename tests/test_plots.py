@@ -24,6 +24,7 @@ def results():
 
 def test_results_hold_what_was_recorded(results):
     np.testing.assert_allclose(results.curves("val_accuracy")[5], [[0.98, 0.983], [0.981, 0.984], [0.982, 0.985]])
+    np.testing.assert_allclose(results.last()[5], [0.983, 0.984, 0.985])
     assert results.final() == {1: pytest.approx(0.976), 5: pytest.approx(0.984)}
     assert results.final("val_loss")[1] == pytest.approx(0.024)
     assert results.best() == 5
