@@ -40,6 +40,7 @@ class RandomWarp(keras.layers.Layer):
         self.height_shift_range = _range("height_shift_range", height_shift_range, 1)
         self.shear_range = _range("shear_range", shear_range, 1.5)
         self.zoom_range = _range("zoom_range", zoom_range, 0.9)
+        self.supports_jit = False  # XLA has no affine transform, and on a GPU Keras would try it unasked
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 

@@ -85,6 +85,14 @@ def test_a_model_with_the_layer_is_fitted_saved_and_loaded(images, tmp_path):
     assert not np.array_equal(first, second)
 
 
+def test_xla_is_not_tried_on_it(images):
+    """On a machine with a GPU Keras compiles by XLA unasked, which knows no way to warp."""
+    model = network()
+    with pytest.warns(UserWarning, match="jit_compile=False"):
+        model.compile("adam", "binary_crossentropy", jit_compile=True)
+    model.fit(images.x, images.y, verbose=0)
+
+
 def test_training_repeats_and_every_epoch_sees_other_images(images):
     histories = []
     for _ in range(2):
