@@ -63,10 +63,13 @@ UNSEEDED_OPS = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTrunca
 
 
 class _ThreefryDropout(keras.layers.Dropout):
-    """Dropout with the random bits that XLA draws fast on a CPU; Keras's own (Philox) cost ten epochs' time there."""
+    """Dropout with the random bits that XLA draws fast on a CPU; Keras's own (Philox) cost ten epochs' time there.
 
-    def call(self, inputs, training=False):
-        if not training or self.rate == 0:
+    It stands in for Keras's while a training step is traced, and nowhere else: it always drops.
+    """
+
+    def call(self, inputs, training=True):
+        if self.rate == 0:
             return inputs
         seed = tf.cast(self.seed_generator.next(), "int32")
         shape = [given or size for given, size in zip(self.noise_shape or inputs.shape, inputs.shape, strict=True)]
