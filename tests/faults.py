@@ -64,7 +64,17 @@ FAULTS = [  # what is wrong, in which file, its text, what stands there instead,
         "_matrices(wide, 0, 0, 0, wide,",
         "test_augment.py",
     ),
-    ("turned the other way", AUGMENT, "-sin(angle), 0, sin(angle)", "sin(angle), 0, -sin(angle)", "test_augment.py"),
+    (
+        "sheared before it is zoomed",
+        AUGMENT,
+        """            @ _matrices(1, -sin(shear), 0, 0, cos(shear), 0, like=angle)
+            @ _matrices(wide, 0, 0, 0, tall, 0, like=angle)
+""",
+        """            @ _matrices(wide, 0, 0, 0, tall, 0, like=angle)
+            @ _matrices(1, -sin(shear), 0, 0, cos(shear), 0, like=angle)
+""",
+        "test_augment.py",
+    ),
     ("a student sets a rate that was not recorded", MLP, "Adam(learning_rate=0.01)", "Adam(learning_rate=0.02)", MLP),
     ("one depth more than recorded", MLP, "depths = (1, 2, 3, 4, 5, 7, 10)", "depths = (1, 2, 3, 4, 5, 6, 7, 10)", MLP),
     ("a stale table", MLP, "97.51 ± ", "97.61 ± ", MLP),

@@ -67,6 +67,17 @@ def test_the_two_zooms_are_independent():
     assert abs(np.corrcoef(m[:, 0, 0], m[:, 1, 1])[0, 1]) < 0.03
 
 
+def test_rotation_stands_left_of_shift_then_shear_then_zoom():
+    """The product of 2018; each ingredient alone, from the same seed, draws what it draws among the others."""
+
+    def draw(*ranges):
+        return RandomWarp(**{name: ALL[name] for name in ranges}, seed=4).draw_matrices(50, 20, 28).numpy()
+
+    shift = draw("width_shift_range", "height_shift_range")
+    product = draw("rotation_range") @ shift @ draw("shear_range") @ draw("zoom_range")
+    np.testing.assert_allclose(draw(*ALL), product, atol=1e-4)
+
+
 def network(seed=None):
     model = keras.Sequential([keras.Input((28, 28, 1)), RandomWarp(**ALL, seed=seed), keras.layers.Flatten()])
     model.add(keras.layers.Dense(10, activation="softmax"))
