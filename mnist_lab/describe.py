@@ -1,16 +1,20 @@
 """Describes a compiled Keras model in plain data: all that decides what training makes of it, and nothing else.
 
-The names of layers, models, optimizers and metrics are left out, and so is every argument left at its default: a newer
-Keras that adds an argument describes an old model as before. Learning rates are always there. Code that is not Keras's
-own enters by its source.
+The names of layers, models and optimizers are left out, and so is every argument left at its default: a newer Keras
+that adds an argument describes an old model as before. Learning rates are always there. Code that is not Keras's own
+enters by its source, and by what its objects keep.
 """
 
 import dis
 import hashlib
 import inspect
 import linecache
+import re
+import sysconfig
 import textwrap
 import types
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +22,8 @@ from mnist_lab.errors import LabError
 from mnist_lab.train import is_keras_own, keras
 
 PLAIN = (bool, int, float, str, bytes, type(None))
-LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math"}
+LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
+LIBRARY_FUNCTIONS = (types.BuiltinFunctionType, np.ufunc, type(np.mean))
 
 
 def describe_model(model) -> dict:
@@ -34,14 +39,40 @@ def describe_model(model) -> dict:
         "weighted_metrics": _plain(told.get("weighted_metrics"), _describe_metric),
         "loss_weights": _plain(told.get("loss_weights")),
     }
+    if model.optimizer.weight_decay:
+        excluded = [not model.optimizer._use_weight_decay(weight) for weight in model.trainable_variables]
+        compiled |= {"undecayed": excluded} if any(excluded) else {}
     return {"network": _describe(model), "input": _plain(model.input_shape), **compiled}
 
 
-def without_sources(told):
-    """A description without what is told of code that is not Keras's own."""
-    if isinstance(told, dict):
-        return {name: without_sources(inner) for name, inner in told.items() if name != "source"}
-    return [without_sources(inner) for inner in told] if isinstance(told, list) else told
+def differs(told, other, where: str = "") -> str:
+    """Where two descriptions differ first: "Dense units"; nothing where they are equal."""
+    where = told["class"] if isinstance(told, dict) and "class" in told else where
+    if told == other:
+        return ""
+    if isinstance(told, dict) and isinstance(other, dict) and told.keys() == other.keys():
+        return next(filter(None, (differs(told[n], other[n], f"{where} {n}") for n in told)))
+    if isinstance(told, list) and isinstance(other, list) and len(told) == len(other):
+        return next(filter(None, (differs(*pair, where) for pair in zip(told, other, strict=True))))
+    return where.replace(" settings", "").strip()
+
+
+def describe_start(model, twin) -> dict[str, str]:
+    """Digests of the weights that a builder has set itself, by their place: those of an adapted layer, or of a file.
+
+    They are the same in `twin`, another model of the same builder, so no seed decides them, and they are not what the
+    layers' initializers give.
+    """
+    try:
+        initial = keras.models.clone_model(model).variables
+    except Exception:
+        initial = [None] * len(model.variables)  # then all that no seed decides is told
+    told = {}
+    for place, variables in enumerate(zip(model.variables, twin.variables, initial, strict=True)):
+        ours, again, fresh = (None if variable is None else variable.numpy() for variable in variables)
+        if np.array_equal(ours, again) and not np.array_equal(ours, fresh):
+            told[str(place)] = hashlib.sha256(ours).hexdigest()
+    return told
 
 
 def _describe(thing, always: tuple[str, ...] = ()) -> dict:
@@ -55,14 +86,18 @@ def _describe(thing, always: tuple[str, ...] = ()) -> dict:
     except Exception:
         raise LabError(f"{kind.__name__} cannot be recognised again: give it a get_config() method") from None
     if isinstance(thing, keras.layers.InputLayer):
-        config = {"batch_shape": config["batch_shape"]}
+        return text | {"settings": {"batch_shape": _plain(config["batch_shape"])}}
     config |= _hidden_arguments(thing, config)
-    defaults = _default_config(thing, config)
+    plain = _make_plain(thing, config)
+    defaults = {} if plain is None else plain.get_config()
+    defaults |= {} if plain is None else _hidden_arguments(plain, defaults)
     settings = {}
     for name, value in config.items():
-        if name in ("name", "dtype") or (name in defaults and name not in always and _same(defaults[name], value)):
-            continue
-        settings[name] = _describe_setting(thing, name, value)
+        given = name in _required(thing) or name in always or name not in defaults
+        if name not in ("name", "dtype") and (given or not _same(defaults[name], value)):
+            settings[name] = _describe_setting(thing, name, value)
+    if not is_keras_own(kind):
+        settings |= _describe_kept(thing, {*config}, {} if plain is None else vars(plain))
     policy = getattr(getattr(thing, "dtype_policy", None), "name", "float32")
     return text | {"settings": settings} | ({} if policy == "float32" else {"policy": policy})
 
@@ -103,40 +138,87 @@ def _parameters(thing) -> list[inspect.Parameter]:
     return [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def _default_config(thing, config: dict) -> dict:
-    """What the other arguments are where only the required ones are given."""
-    required = [parameter.name for parameter in _parameters(thing) if parameter.default is parameter.empty]
+def _required(thing) -> list[str]:
+    return [parameter.name for parameter in _parameters(thing) if parameter.default is parameter.empty]
+
+
+def _make_plain(thing, config: dict):
+    """The same with every argument at its default that has one; None where that cannot be made."""
     try:
-        other = type(thing)(**{name: getattr(thing, name, config.get(name)) for name in required})
-        return {name: value for name, value in other.get_config().items() if name not in required}
+        plain = type(thing)(**{name: getattr(thing, name, config.get(name)) for name in _required(thing)})
+        plain.get_config()
+        return plain
     except Exception:
-        return {}  # then every argument enters the description
+        return None  # then every argument enters the description
 
 
 def _hidden_arguments(thing, config: dict) -> dict:
-    """What a user's class takes and keeps, where the `get_config` it inherits does not tell of it.
+    """What a class takes and keeps, where its `get_config` does not tell of it: some of Keras's leave arguments out.
 
-    Raises LabError for an argument that is not kept under its name either.
+    Raises LabError for an argument that a user's class does not keep under its name either.
     """
-    if is_keras_own(type(thing)) or "__init__" not in vars(type(thing)):
-        return {}
-    hidden = [parameter.name for parameter in _parameters(thing) if parameter.name not in config]
-    for name in hidden:
-        if name not in ("name", "dtype") and not hasattr(thing, name):
-            raise LabError(f"{type(thing).__name__} takes {name} and keeps no such attribute: tell it in get_config()")
-    return {name: getattr(thing, name) for name in hidden if hasattr(thing, name)}
+    maker = next(kind for kind in type(thing).__mro__ if "__init__" in vars(kind))
+    kept = {**getattr(thing, "_fn_kwargs", {}), **getattr(thing, "__dict__", {})}
+    hidden = {}
+    for name in (parameter.name for parameter in _parameters(thing)):
+        if name in config or name in ("name", "dtype"):
+            continue
+        place = next((place for place in (name, f"_{name}") if place in kept), None)
+        if place:
+            hidden[name] = kept[place]
+        elif not is_keras_own(maker) and maker is not object:
+            if not hasattr(thing, name):
+                raise LabError(
+                    f"{type(thing).__name__} takes {name} and keeps no such attribute: tell it in get_config()"
+                )
+            hidden[name] = getattr(thing, name)
+    return hidden
+
+
+def _describe_kept(thing, told: set[str], plain: dict) -> dict:
+    """Describe what else an object of a user's class keeps, where it is not what a `plain` one would keep, too.
+
+    Raises LabError for what cannot be told, unless the class has a `get_config` of its own.
+    """
+    families = {keras.Layer: keras.Layer, keras.Optimizer: keras.optimizers.SGD, keras.Loss: keras.Loss}
+    families[keras.Metric] = keras.metrics.Mean
+    of_keras = next((vars(make()) for family, make in families.items() if isinstance(thing, family)), {})
+    tells = next((kind for kind in type(thing).__mro__ if "get_config" in vars(kind)), object)
+    described = {}
+    for name, value in vars(thing).items():
+        if {name, name.removeprefix("_")} & told or name in of_keras or name.startswith("_self_"):
+            continue
+        # weights and random states are not settings: what they start with is told by describe_start
+        if isinstance(value, (keras.Variable, keras.random.SeedGenerator, keras.InputSpec)):
+            continue
+        if name in plain and _same(plain[name], value):
+            continue
+        try:
+            described[name] = _describe_value(f"{type(thing).__name__}: {name}", value, value)
+        except LabError:
+            if is_keras_own(tells) and not name.startswith("_"):
+                raise LabError(
+                    f"{type(thing).__name__} keeps {name}, a {type(value).__name__}, by which it cannot be recognised "
+                    "again: give it a get_config() method that tells of all that counts"
+                ) from None
+    return described
 
 
 def _same(a, b) -> bool:
     try:
         return bool(a == b)
-    except ValueError:  # arrays: then the value enters the description
-        return False
+    except ValueError:  # arrays
+        return np.array_equal(a, b)
 
 
 def _describe_setting(thing, name: str, value):
-    """Describe one entry of a configuration; what Keras would only name there (a user's function) by its source."""
+    """Describe one entry of a configuration."""
     raw = getattr(thing, f"_{name}", getattr(thing, name, None))  # optimizer.learning_rate would call a function
+    return _describe_value(f"{type(thing).__name__}: {name}", raw, value)
+
+
+def _describe_value(where: str, raw, value):
+    """Describe a value, as a configuration tells it; what is only named there (a user's function) as it is, `raw`."""
     if inspect.isfunction(raw) and not _from_library(raw):
         return {"function": raw.__name__, "source": _source(raw)}
     if isinstance(value, dict) and {"class_name", "config"} <= set(value):
@@ -149,7 +231,17 @@ def _describe_setting(thing, name: str, value):
         except LabError:
             raise
         except Exception:
-            raise LabError(f"{type(thing).__name__}: {name} cannot be recognised again") from None
+            raise LabError(f"{where} cannot be recognised again") from None
+    if hasattr(value, "get_config"):
+        return _describe(value)
+    if inspect.isfunction(value):
+        return {"function": value.__name__}
+    if isinstance(value, dict):
+        inner = raw if isinstance(raw, dict) else {}
+        return {str(name): _describe_value(where, inner.get(name), one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        inner = raw if isinstance(raw, (list, tuple)) and len(raw) == len(value) else [None] * len(value)
+        return [_describe_value(where, *pair) for pair in zip(inner, value, strict=True)]
     return _plain(value)
 
 
@@ -163,15 +255,26 @@ def _describe_loss(loss) -> dict:
         plain = loss.__name__.replace("_", "")
         classes = {name.lower(): kind for name, kind in vars(keras.losses).items() if inspect.isclass(kind)}
         return _describe(classes[plain]()) if plain in classes else {"function": loss.__name__}
-    return _describe_metric(loss)
+    return _describe_measure(loss)
+
+
+def _describe_measure(measure) -> dict:
+    if inspect.isfunction(measure):
+        return {"function": measure.__name__} | ({} if _from_library(measure) else {"source": _source(measure)})
+    return _describe(measure)
 
 
 def _describe_metric(metric):
+    """Describe a metric, with a name that it was given, since a column of the record bears it."""
     if isinstance(metric, str):
         return metric
-    if inspect.isfunction(metric):
-        return {"function": metric.__name__} | ({} if _from_library(metric) else {"source": _source(metric)})
-    return _describe(metric)
+    told = _describe_measure(metric)
+    if not isinstance(metric, keras.Metric):
+        return told
+    parameter = inspect.signature(type(metric).__init__).parameters.get("name")
+    usual = getattr(parameter, "default", None) or type(metric).__name__  # in the latter case Keras counts them
+    plain = re.sub(r"_[0-9]+$", "", metric.name).replace("_", "").lower()
+    return told if metric.name == usual or plain == usual.lower() else told | {"name": metric.name}
 
 
 def _plain(value, other=None):
@@ -190,9 +293,16 @@ def _plain(value, other=None):
 
 
 def _from_library(thing) -> bool:
+    """Whether a function, class or module is a library's, which its version in the record stands for."""
+    if inspect.isfunction(thing):  # by where it was written: functools.wraps lends __module__
+        wrapped = getattr(thing, "__wrapped__", None)
+        return _home(thing) in LIBRARIES and (wrapped is None or _from_library(wrapped))
     home = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None) or "builtins"
-    home = home.split(".")[0]
-    return home in LIBRARIES and not (home == "builtins" and inspect.isfunction(thing))
+    return home.split(".")[0] in LIBRARIES
+
+
+def _home(function) -> str:
+    return str(function.__globals__.get("__name__")).split(".")[0]
 
 
 def _source(code, seen: tuple = ()) -> str:
@@ -205,35 +315,73 @@ def _source(code, seen: tuple = ()) -> str:
         members = {n: v for n, v in vars(code).items() if not n.startswith("__") or inspect.isfunction(v)}
         told = [bases, [(name, _used(code, name, value, seen)) for name, value in sorted(members.items())]]
         return hashlib.sha256(repr(told).encode()).hexdigest()
-    try:
-        text = _lambda_text(code) if code.__name__ == "<lambda>" else textwrap.dedent(inspect.getsource(code))
-    except (OSError, TypeError):
-        raise LabError(f"{getattr(code, '__name__', code)} cannot be recognised again: it has no source") from None
-    around = {**code.__globals__, **inspect.getclosurevars(code).nonlocals}
-    names = sorted(name for name in _free_names(code.__code__) if name in around)
-    defaults = [(name, p.default) for name, p in inspect.signature(code).parameters.items() if p.default is not p.empty]
-    values = [(name, around[name]) for name in names] + defaults
+    values = [("__wrapped__", code.__wrapped__)] if hasattr(code, "__wrapped__") else []
+    text = code.__qualname__  # of a library's decorator
+    if _home(code) not in LIBRARIES:
+        text = _text(code)
+        around = {**code.__globals__, **inspect.getclosurevars(code).nonlocals}
+        names = sorted(name for name in _free_names(code.__code__) if name in around)
+        values = [(name, around[name]) for name in names] + _defaults(code) + values
     told = [text, [(name, _used(code, name, value, seen)) for name, value in values]]
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
+def _defaults(function) -> list[tuple]:
+    """The defaults of a function's own parameters, those of what it wraps not."""
+    code = function.__code__
+    positional, given = code.co_varnames[: code.co_argcount], function.__defaults__ or ()
+    return [
+        *zip(positional[len(positional) - len(given) :], given, strict=True),
+        *(function.__kwdefaults__ or {}).items(),
+    ]
+
+
+def _text(function) -> str:
+    """The text of a function. Raises LabError where there is none, and where it is another than what runs."""
+    code = function.__code__
+    try:
+        text = _lambda_text(code) if code.co_name == "<lambda>" else textwrap.dedent(inspect.getsource(code))
+    except (OSError, TypeError):
+        raise LabError(f"{function.__name__} cannot be recognised again: it has no source") from None
+    file = code.co_filename
+    if Path(file).is_file() and code not in _compile("".join(linecache.getlines(file)), file):
+        raise LabError(f"{file} was changed since {function.__name__} was imported: restart the kernel")
+    return text
+
+
+@lru_cache(maxsize=8)
+def _compile(text: str, file: str) -> set[types.CodeType]:
+    """The code of every function in the text of a module."""
+    try:
+        module = compile(text, file, "exec", dont_inherit=True)
+    except SyntaxError:
+        return set()
+    return {*_nested(module)}
+
+
+def _nested(code: types.CodeType) -> list[types.CodeType]:
+    """A piece of code, and the functions inside it."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return [code, *(one for constant in inner for one in _nested(constant))]
+
+
 def _free_names(code: types.CodeType) -> set[str]:
     """What a function takes from around it by name, the functions inside it included; attributes are none of it."""
-    taken = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return taken.union(code.co_freevars, *map(_free_names, inner))
+    every = [i for inner in _nested(code) for i in dis.get_instructions(inner)]
+    return {i.argval for i in every if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}.union(code.co_freevars)
 
 
-def _lambda_text(code) -> str:
-    """The text of a lambda's body alone: its line may hold others."""
-    spans = [p for p in code.__code__.co_positions() if None not in p and p[2:] != (0, 0)]
-    lines = linecache.getlines(code.__code__.co_filename)
+def _lambda_text(code: types.CodeType) -> str:
+    """The parameters and the body of a lambda alone: its line may hold others."""
+    spans = [p for p in code.co_positions() if None not in p and p[2:] != (0, 0)]
+    lines = linecache.getlines(code.co_filename)
     (first, start), (last, end) = min((p[0], p[2]) for p in spans), max((p[1], p[3]) for p in spans)
     text = "".join(lines[first - 1 : last]).encode()
     if not text:
         raise OSError
     tail = len(lines[last - 1].encode()) - end
-    return text[start : len(text) - tail].decode(errors="replace")
+    takes = ", ".join(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    return f"{takes}: {text[start : len(text) - tail].decode(errors='replace')}"
 
 
 def _used(code, name: str, value, seen: tuple) -> str:
@@ -244,13 +392,15 @@ def _used(code, name: str, value, seen: tuple) -> str:
         value = value.fget
     value = getattr(value, "python_function", value)  # under tf.function
     if isinstance(value, types.ModuleType):
-        return value.__name__ if _from_library(value) else _module_text(value)
+        return value.__name__ if _from_library(value) else _module_text(code, value, seen)
+    if isinstance(value, types.MethodType):
+        return repr([_used(code, name, part, seen) for part in (value.__self__, value.__func__)])
     if inspect.isfunction(value) or inspect.isclass(value):
         return value.__qualname__ if _from_library(value) else _source(value, seen)
     if hasattr(value, "get_config"):
         return repr(_describe(value))
-    if callable(value) and _from_library(type(value)):
-        return getattr(value, "__name__", type(value).__name__)
+    if isinstance(value, LIBRARY_FUNCTIONS) and inspect.ismodule(getattr(value, "__self__", None) or np):
+        return value.__name__
     try:
         return repr(_plain(value))
     except LabError:
@@ -260,8 +410,17 @@ def _used(code, name: str, value, seen: tuple) -> str:
         ) from None
 
 
-def _module_text(module: types.ModuleType) -> str:
+def _module_text(code, module: types.ModuleType, seen: tuple) -> str:
+    """What stands for a module: its text, and what a user's code takes from it, which may come from yet another."""
     try:
-        return inspect.getsource(module)
+        text = inspect.getsource(module)
     except (OSError, TypeError):
         return module.__name__  # written in C: a library
+    if not inspect.isfunction(code) or module in seen or _is_installed(module):
+        return text
+    names = {name for inner in _nested(code.__code__) for name in inner.co_names if hasattr(module, name)}
+    return repr([text, [_used(code, name, getattr(module, name), (*seen, module)) for name in sorted(names)]])
+
+
+def _is_installed(module: types.ModuleType) -> bool:
+    return any(Path(module.__file__).is_relative_to(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib"))

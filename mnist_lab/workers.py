@@ -23,7 +23,7 @@ from tqdm import tqdm as terminal_tqdm
 from tqdm.auto import tqdm
 
 from mnist_lab.data import Digits
-from mnist_lab.describe import describe_model, without_sources
+from mnist_lab.describe import describe_model
 from mnist_lab.errors import LabError
 from mnist_lab.record import MACHINE
 from mnist_lab.train import Trainer, build_model, keras, one_line, prepare, to_tensors, use_one_thread
@@ -161,7 +161,8 @@ def _compare_with_key(model, configuration: Configuration) -> None:
         told = describe_model(model)
     except LabError:
         return  # code from a notebook, of which there is no source here; it came with the builder, as it is now
-    if without_sources(told) != without_sources(configuration.key.keywords["model"]):
+    known = configuration.key.keywords["model"]
+    if told != {name: part for name, part in known.items() if name in told}:  # start values are the parent's matter
         raise LabError(
             "the builder returned another network than a moment ago; what it returns must depend on its settings "
             "alone (if it stands in a module that was changed since, restart the kernel)"

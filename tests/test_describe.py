@@ -1,6 +1,11 @@
+import functools
+import importlib
+
+import numpy as np
+import program
 import pytest
 
-from mnist_lab.describe import describe_model
+from mnist_lab.describe import describe_model, describe_start
 from mnist_lab.errors import LabError
 from mnist_lab.train import keras
 
@@ -37,7 +42,12 @@ def test_the_whole_description_of_a_plain_network():
 def test_names_and_defaults_do_not_count():
     plain = describe(layers.Dense(5), metrics=[keras.metrics.AUC()])
     told = layers.Dense(5, use_bias=True, kernel_initializer=keras.initializers.GlorotUniform(), name="mine")
-    assert describe(told, metrics=[keras.metrics.AUC(name="area")], loss=losses.MeanSquaredError(name="x")) == plain
+    assert describe(told, metrics=[keras.metrics.AUC()], loss=losses.MeanSquaredError(name="x")) == plain
+
+
+def test_the_name_of_a_metric_counts_since_a_column_bears_it():
+    for plain in (keras.metrics.AUC, keras.metrics.CategoricalAccuracy):
+        assert describe(metrics=[plain()]) == describe(metrics=[plain()]) != describe(metrics=[plain(name="mine")])
 
 
 @pytest.mark.parametrize(
@@ -184,3 +194,158 @@ def test_a_second_compile_without_a_loss_keeps_the_first():
     network.compile(optimizers.Adam(0.01), loss="mse")
     network.compile(optimizers.Adam(0.01), metrics=["accuracy"])
     assert describe_model(network) == describe()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: {"loss": losses.Huber(delta=n)},
+        lambda n: {"loss": losses.CosineSimilarity(axis=n - 2)},
+        lambda n: {"metrics": [keras.metrics.CosineSimilarity(axis=n - 2)]},
+        lambda n: {"metrics": [keras.metrics.SparseTopKCategoricalAccuracy(from_sorted_ids=n > 1)]},
+        lambda n: {"inner": [layers.Dense(784, kernel_initializer=keras.initializers.Identity(gain=n))]},
+        lambda n: {"inner": [layers.Dense(5, activity_regularizer=keras.regularizers.L2(n))]},
+        lambda n: {"inner": [layers.Pipeline([layers.Rescaling(n)])]},
+    ],
+)
+def test_arguments_count_that_keras_itself_does_not_tell(make):
+    first, again, other = (make(n) for n in (1, 1, 2))
+    first, again, other = (describe(*told.pop("inner", []), **told) for told in (first, again, other))
+    assert first == again != other
+
+
+def make_class():
+    class Base(losses.Loss):
+        def __init__(self, first=1, **others):
+            super().__init__()
+            self.first, self.others = first, dict(others)
+
+        def call(self, y_true, y_pred):
+            return keras.ops.abs(y_true - y_pred) ** self.first
+
+    class Inherited(Base):
+        pass
+
+    return Inherited
+
+
+def test_what_an_object_of_ones_own_keeps_counts():
+    kind = make_class()
+
+    def later(value):
+        made = kind()
+        made.later = value
+        return made
+
+    assert describe(loss=kind(1)) == describe(loss=kind(first=1)) != describe(loss=kind(2))  # an inherited __init__
+    assert describe(loss=kind(other=1)) == describe(loss=kind(other=1)) != describe(loss=kind(other=2))
+    assert describe(loss=later(1)) == describe(loss=later(1)) != describe(loss=later(2))
+    with pytest.raises(LabError, match="Inherited keeps later, a object"):
+        describe(loss=later(object()))
+
+    class Block(layers.Layer):
+        def __init__(self, **settings):
+            super().__init__()
+            self.inner, self.seeds = [layers.Dense(784, **settings)], keras.random.SeedGenerator()
+
+        def call(self, x):
+            return self.inner[0](x)
+
+    assert describe(Block()) == describe(Block()) != describe(Block(activation="relu"))
+
+
+def test_code_behind_a_wrapper_a_method_or_a_module_counts(monkeypatch):
+    def wrap(factor, wrapped=keras.losses.mean_squared_error):
+        @functools.wraps(wrapped)
+        def loss(y_true, y_pred):
+            return factor * wrapped(y_true, y_pred)
+
+        return loss
+
+    assert describe(loss=wrap(1)) == describe(loss=wrap(1)) != describe(loss=wrap(2))
+
+    class Power:
+        exponent = 2
+
+        def take(self, x):
+            return x**self.exponent
+
+    def by_method(power):
+        take = power.take
+
+        def loss(y_true, y_pred):
+            return take(y_true - y_pred)
+
+        return loss
+
+    with pytest.raises(LabError, match="loss uses take, a Power"):
+        describe(loss=by_method(Power()))
+    random = np.random.default_rng(0)
+    with pytest.raises(LabError, match="loss uses power, a Generator"):
+        describe(loss=make_loss(random.normal))
+    with pytest.raises(LabError, match="loss uses power, a poly1d"):
+        describe(loss=make_loss(np.poly1d([1, 2])))
+
+    def by_module(y_true, y_pred):
+        return program.UNITS * keras.ops.abs(y_true - y_pred)
+
+    before = describe(loss=by_module)
+    assert describe(loss=by_module) == before
+    monkeypatch.setattr(program, "UNITS", 9)  # as if it came from elsewhere: the module's text is as it was
+    assert describe(loss=by_module) != before
+    ab, ba = (lambda a, b: keras.ops.mean(a - b)), (lambda b, a: keras.ops.mean(a - b))
+    assert describe(loss=ab) != describe(loss=ba)
+
+
+def test_what_is_kept_from_decay_counts():
+    every, some = optimizers.AdamW(0.01), optimizers.AdamW(0.01)
+    some.exclude_from_weight_decay(var_names=["bias"])
+    assert describe(optimizer=every) == describe(optimizer=optimizers.AdamW(0.01)) != describe(optimizer=some)
+
+
+def test_a_module_changed_since_it_was_imported_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "losses_of_mine.py"
+    module.write_text("def loss(y_true, y_pred):\n    return abs(y_true - y_pred)\n")
+    mine = importlib.import_module("losses_of_mine")
+    describe(loss=mine.loss)
+    module.write_text("def loss(y_true, y_pred):\n    return abs(y_true - y_pred) ** 1.5\n")
+    with pytest.raises(LabError, match=r"losses_of_mine\.py was changed since loss was imported: restart the kernel"):
+        describe(loss=mine.loss)
+    describe(loss=importlib.reload(mine).loss)
+
+
+def make_adapted(scale):
+    normal = layers.Normalization()
+    normal.adapt(scale * np.arange(784.0 * 4).reshape(4, 784))
+    return [normal, layers.Dense(10)]
+
+
+def make_set(value):
+    weighed = layers.Dense(10)
+    weighed.build((None, 784))
+    weighed.bias.assign(np.full(10, value))
+    return [weighed]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        make_adapted,
+        make_set,
+        lambda value: [layers.Dense(10, kernel_initializer=np.full((784, 10), value))],
+    ],
+)
+def test_weights_count_that_the_builder_sets(make):
+    def start(*made):
+        return describe_start(*(keras.Sequential([keras.Input((784,)), *make(value)]) for value in made))
+
+    assert start(1.0, 1.0) == start(1.0, 1.0) != start(2.0, 2.0)
+
+
+def test_weights_that_initializers_give_do_not_count():
+    def make():
+        drawn, fixed = layers.Dense(8), layers.Dense(10, kernel_initializer=keras.initializers.HeNormal(seed=1))
+        return keras.Sequential([keras.Input((784,)), drawn, layers.BatchNormalization(), fixed])
+
+    assert describe_start(make(), make()) == {}
