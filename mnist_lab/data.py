@@ -14,6 +14,11 @@ SHA256 = "99b6212d8b734503d7fa2e29ea6413bad62226998e56555f4a6b0b30072f1aec"
 SHAPES = {"flat": (784,), "image": (28, 28, 1)}
 
 
+def is_whole(value: object) -> bool:
+    """Whether `value` is a whole number, which True and 3.0 are not."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images `x` and their one-hot labels `y`, row by row."""
@@ -52,7 +57,7 @@ def load_digits(form: str = "flat", holdout: int = 10_000) -> Digits:
     """
     if not isinstance(form, str) or form not in SHAPES:
         raise LabError(f"load_digits: form is {form!r}, but allowed are {', '.join(map(repr, SHAPES))}")
-    if isinstance(holdout, bool) or not isinstance(holdout, (int, np.integer)) or not 0 <= holdout < 60_000:
+    if not is_whole(holdout) or not 0 <= holdout < 60_000:
         raise LabError(f"load_digits: holdout is {holdout!r}, but allowed is a whole number from 0 to 59,999")
     try:
         content = FILE.read_bytes()

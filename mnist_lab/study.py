@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from mnist_lab.data import Digits, Split
+from mnist_lab.data import Digits, Split, is_whole
 from mnist_lab.describe import describe_model, describe_start, differs
 from mnist_lab.errors import LabError
 from mnist_lab.record import (
@@ -89,7 +89,7 @@ class Study:
         if not self.seeds:
             raise self._error("seeds is empty: give at least one")
         for seed in self.seeds:
-            if not _is_whole(seed) or not 0 <= seed < 2**32:
+            if not is_whole(seed) or not 0 <= seed < 2**32:
                 raise self._error(f"seed is {seed!r}, but allowed is a whole number from 0 to 4,294,967,295")
         fill(self, "seeds", tuple(int(seed) for seed in self.seeds))
         if len(set(self.seeds)) < len(self.seeds):
@@ -104,11 +104,16 @@ class Study:
             varied = self.over[label] if isinstance(self.over, Mapping) else {self.vary: label}
             if not isinstance(varied, Mapping):
                 raise self._error(f"over[{label!r}] is {varied!r}, but must be a dict of settings")
+            text = str(label)
+            if re.search(" at 0x[0-9a-f]", text):
+                raise self._error(f"over holds {text}: give such values a label, over={{label: settings}}")
+            if "\r" in text or text != text.encode(errors="replace").decode():
+                raise self._error(f"over holds {text!r}, which cannot stand in a record")
             try:
                 twice = label in every
             except TypeError:
                 raise self._error(f"over holds {label!r}: give such values a label, over={{label: settings}}") from None
-            if twice or str(label) in map(str, every):  # the record holds their text
+            if twice or text in map(str, every):  # the record holds their text
                 raise self._error(f"{self.vary}={label!r} stands twice in over")
             every[label] = {**self.fixed, **varied}
         return every
@@ -134,15 +139,11 @@ class Study:
                 raise self._error(f"build needs the setting {name!r}")
         for name in ("epochs", "batch_size", "train_size"):
             value = settings.get(name, FIT_SETTINGS[name])
-            if not (_is_whole(value) and value > 0) and not (name == "train_size" and value is None):
+            if not (is_whole(value) and value > 0) and not (name == "train_size" and value is None):
                 raise self._error(f"{name} is {value!r}, but allowed is a whole number from 1")
 
     def _error(self, message: str) -> LabError:
         return LabError(f"study {self.name}: {message}")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
 
 
 def run(
@@ -280,6 +281,14 @@ def check_digits(digits: Digits, where: str) -> None:
     for name, split in (("train", digits.train), ("val", digits.val), ("test", digits.test)):
         if not (isinstance(split, Split) and isinstance(split.x, np.ndarray) and isinstance(split.y, np.ndarray)):
             raise LabError(f"{where}: digits.{name} must be a Split of two numpy arrays")
+        if not all(np.issubdtype(array.dtype, np.number) for array in (split.x, split.y)):
+            raise LabError(f"{where}: digits.{name} must hold numbers, not {split.x.dtype} and {split.y.dtype}")
+        ours, others = ([array.shape[1:] for array in (s.x, s.y)] for s in (split, digits.train))
+        if ours != others:
+            raise LabError(
+                f"{where}: digits.{name} has images and labels of shape {ours[0]} and {ours[1]}, but digits.train of "
+                f"{others[0]} and {others[1]}"
+            )
         if not len(split) or not np.isfinite(split.x).all() or not np.isfinite(split.y).all():
             raise LabError(
                 f"{where}: digits.{name} holds {'a pixel or label that is no number' if len(split) else 'no images'}"
@@ -292,7 +301,7 @@ def cut(digits: Digits, train_size: int | None, where: str) -> tuple[Digits, str
     Raises LabError, in one line that begins with `where`, if there are not as many.
     """
     size = len(digits.train) if train_size is None else train_size
-    if not _is_whole(size) or size < 1:
+    if not is_whole(size) or size < 1:
         raise LabError(f"{where}: train_size is {train_size!r}, but allowed is a whole number from 1")
     if size > len(digits.train):
         raise LabError(f"{where}: train_size is {size}, but there are {len(digits.train)} training images")
@@ -340,12 +349,13 @@ def _guess_seconds(model, epochs: int, batch_size: int, digits: Digits) -> float
     """A rough guess at one run's seconds on one thread: 80 multiplications a nanosecond, and a little for each step."""
     operations = 0
     for layer in flatten(model):
-        if not layer._layers and getattr(layer, "kernel", None) is not None:
+        shape = getattr(getattr(layer, "kernel", None), "shape", None)
+        if not layer._layers and shape is not None:
             try:
-                positions = math.prod(layer.output.shape[1:-1]) if len(layer.kernel.shape) > 2 else 1
+                positions = math.prod(layer.output.shape[1:-1]) if len(shape) > 2 else 1
             except AttributeError:  # a layer inside another has no output of its own to ask for
                 positions = 1
-            operations += 2 * math.prod(layer.kernel.shape) * positions
+            operations += 2 * math.prod(shape) * positions
     images = 3 * len(digits.train) + len(digits.val) + min(len(digits.train), CLEAN)
     return epochs * images * (operations / 80e9 + 50e-6 / batch_size)
 

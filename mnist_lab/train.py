@@ -8,6 +8,7 @@ Keras's. It trains on one thread, since the bits of a result depend on the numbe
 import copy
 import inspect
 import os
+import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -15,8 +16,9 @@ from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
-from mnist_lab.data import Split
+from mnist_lab.data import Split, is_whole
 from mnist_lab.errors import LabError
+from mnist_lab.record import MACHINE, TEXT, WHOLE
 
 
 @contextmanager
@@ -143,6 +145,8 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, w
     try:
         if not model.built or not model.trainable_variables:
             model(tf.convert_to_tensor(train.x[:2]))
+        if not hasattr(model, "input_shape"):
+            raise LabError("a subclass of keras.Model tells no shapes: return a Sequential or a functional model")
         takes, gives = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
         image, label = tuple(train.x.shape[1:]), tuple(train.y.shape[1:])
         if takes != image:
@@ -158,7 +162,7 @@ def prepare(model, train: Split, where: str = "the model") -> list[str]:
     """Build the optimizer and the metrics of a model that has its weights, and leave these as they were.
 
     One step on the first two images shows whether it can be trained, and what it measures: loss and metrics, whose
-    names are returned. Raises LabError, in one line, if it cannot.
+    names are returned. Raises LabError, in one line, if it cannot, and for a metric named like another column.
     """
     try:
         model.optimizer.build(model.trainable_variables)
@@ -167,7 +171,12 @@ def prepare(model, train: Split, where: str = "the model") -> list[str]:
     except Exception as error:
         raise LabError(f"{where} cannot be trained: {one_line(error)}") from None
     _restore(_variables(model), state)
-    return list(model.get_metrics_result())
+    results = [(metric.name, metric.result()) for metric in model.metrics]
+    names = [name for of, result in results for name in (result if isinstance(result, dict) else [of])]
+    for place, name in enumerate(names):
+        if name in (*names[:place], *TEXT, *WHOLE, "seconds", MACHINE) or name.startswith(("val_", "clean_", "test_")):
+            raise LabError(f"{where}: a metric is called {name}, as is another column of the record; rename it")
+    return names
 
 
 def to_tensors(split: Split) -> Split:
@@ -214,18 +223,20 @@ class Trainer:
         x, y = tf.convert_to_tensor(train.x), tf.convert_to_tensor(train.y)
         order, none_left = tf.range(len(train)), tf.constant(len(train))  # compiles, and trains on the last batch alone
         with _fast_dropout(flatten(self.model)) if self.jit else nullcontext():
+            before = _random_states()
             traced = self._train_epoch.get_concrete_function(x, y, order, none_left)
-            self._refuse_hidden_state(traced.graph)
+            self._refuse_hidden_state(traced.graph, drawn=_random_states() != before)
             metrics = self._train_epoch(x, y, order, none_left)
         for name, value in metrics.items():
             if value.shape.rank:
                 raise LabError(f"the metric {name} gives {value.shape[0]} numbers; give it an average, to make it one")
         self.restart()
 
-    def _refuse_hidden_state(self, graph) -> None:
+    def _refuse_hidden_state(self, graph, drawn: bool) -> None:
         known = {id(v.value) for v in (*_variables(self.model), *self.model.metrics_variables)}
-        functions = graph.as_graph_def().library.function
-        unseeded = any(node.op.startswith(UNSEEDED_OPS) for function in functions for node in function.node_def)
+        traced = graph.as_graph_def()
+        nodes = [*traced.node, *(node for function in traced.library.function for node in function.node_def)]
+        unseeded = drawn or any(node.op.startswith(UNSEEDED_OPS) for node in nodes)
         if unseeded or any(id(variable) not in known for variable in graph.variables):
             raise LabError(
                 "the model keeps state outside its layers, such as random numbers drawn without a seed, and would not "
@@ -310,6 +321,12 @@ class Trainer:
         return tf.concat(answers, axis=0).numpy().astype(np.float16)
 
 
+def _random_states() -> tuple:
+    """Where the generators of Python and numpy stand: a number drawn while a function is traced stays in it."""
+    _, key, position, *_ = np.random.get_state()
+    return random.getstate(), key.tobytes(), position
+
+
 def _numbers(results: dict) -> dict[str, float]:
     """Keras's float32 results as the shortest decimals that stand for them, so that they read well and read back."""
     return {name: float(str(np.float32(value.numpy()))) for name, value in results.items()}
@@ -326,7 +343,15 @@ def fit(
     shuffle: bool = True,
     validation_data: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, list[float]]:
-    """`model.fit` by compiled epochs: trains `model` in place and returns its history, with `seconds` an epoch."""
+    """`model.fit` by compiled epochs: trains `model` in place and returns its history, with `seconds` an epoch.
+
+    Raises LabError, in one line, for what cannot be trained and for a setting of the wrong kind.
+    """
+    for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if not is_whole(value) or value < least:
+            raise LabError(f"fit: {name} is {value!r}, but allowed is a whole number from {least}")
+    if not (validation_data is None or (isinstance(validation_data, (tuple, list)) and len(validation_data) == 2)):
+        raise LabError("fit: validation_data must be a pair, images and labels")
     train = Split(x, y)
     evaluate = {} if validation_data is None else {"val": Split(*validation_data)}
     return Trainer(model, train, batch_size).fit(train, epochs=epochs, seed=seed, shuffle=shuffle, evaluate=evaluate)

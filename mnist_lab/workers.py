@@ -1,5 +1,6 @@
 """Trains runs in worker processes, one thread each: so a run has the same bits whoever trains beside it."""
 
+import linecache
 import math
 import os
 import pickle
@@ -61,12 +62,17 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
     """
     if not missing:
         return
+    # the text of a notebook's cells, by which their code is recognised; no file holds it
+    cells = {name: entry for name, entry in linecache.cache.items() if len(entry) == 4 and entry[1] is None}
     sent = {}
     for c in dict.fromkeys(configuration for configuration, _ in missing):
         prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
         # apart, since an optimizer among the settings starts TensorFlow where it is unpickled
         try:
-            sent[c] = replace(c, build=None, settings=None), cloudpickle.dumps((c.build, c.settings))
+            sent[c] = (
+                replace(c, label=None, build=None, settings=None),
+                cloudpickle.dumps((c.build, c.settings, cells)),
+            )
         except Exception as error:
             raise LabError(f"{c.where}: the builder cannot be sent to a worker ({one_line(error)})") from None
     runs = _share_compilers(missing, workers)
@@ -140,7 +146,8 @@ def _train_one(number: int, configuration: Configuration, builder: bytes, seed: 
         keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
         keras.utils.set_random_seed(int(seed))
         digits = _cached_digits(configuration)
-        build, settings = pickle.loads(builder)
+        build, settings, cells = pickle.loads(builder)
+        linecache.cache.update(cells)
         model = build_model(build, settings, digits.train, "")
         _compare_with_key(model, configuration)
         trainer = _cached_trainer(configuration, model, digits)
@@ -160,7 +167,7 @@ def _compare_with_key(model, configuration: Configuration) -> None:
     try:
         told = describe_model(model)
     except LabError:
-        return  # code from a notebook, of which there is no source here; it came with the builder, as it is now
+        return  # a script that was changed since it was started; its code came with the builder, as it was then
     known = configuration.key.keywords["model"]
     if told != {name: part for name, part in known.items() if name in told}:  # start values are the parent's matter
         raise LabError(

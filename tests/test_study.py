@@ -1,10 +1,12 @@
 import functools
+import linecache
 import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import types
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,6 +27,15 @@ def mlp(units, dropout=0.2, optimizer="adam", ignored=None):
     network.add(keras.layers.Dropout(dropout))
     network.add(keras.layers.Dense(10, activation="softmax"))
     network.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def crop(units, dropout):
+    """Keras draws the seed of this layer where none is given."""
+    network = keras.Sequential([keras.Input((784,)), keras.layers.Reshape((28, 28, 1)), keras.layers.RandomCrop(9, 9)])
+    network.add(keras.layers.Flatten())
+    network.add(keras.layers.Dense(10))
+    network.compile(loss="mse")
     return network
 
 
@@ -65,6 +76,9 @@ def read_scores(path):
         ({"name": "../s"}, "a study's name is '../s', but"),
         ({"over": (1, "1")}, "dropout='1' stands twice in over"),
         ({"build": int}, "build is <class 'int'>"),
+        ({"over": (object(), 2)}, r"over holds <object object at 0x\w+>: give such values a label"),
+        ({"over": ("a\rb", "c")}, r"over holds 'a\\rb', which cannot stand in a record"),
+        ({"over": ("\ud800", "c")}, "which cannot stand in a record"),
     ],
 )
 def test_a_bad_study_is_told_in_one_line(changes, told):
@@ -82,6 +96,7 @@ def test_a_bad_study_is_told_in_one_line(changes, told):
         ({"over": (0.1, "a")}, "study s, dropout='a': the builder fails"),
         ({"fixed": MLP | {"train_size": 501}}, "study s: train_size is 501"),
         ({"vary": "optimizer", "over": ("adam", "adan")}, "optimizer='adan': the builder fails"),
+        ({"build": crop}, r"returns another network each time \(RandomCrop seed differs\), but"),
     ],
 )
 def test_a_study_that_cannot_run_trains_nothing(changes, told, few, project):
@@ -245,6 +260,41 @@ def test_a_network_other_than_the_one_in_the_key_is_refused(few, project, monkey
     assert not list((project / "img").glob("*.csv"))
 
 
+def test_a_network_that_a_notebook_makes_is_compared_with_the_one_in_the_key(few, project):
+    """Also where the code of a loss stands in a cell, which no file holds for the workers to read."""
+    text = """
+def loss(y_true, y_pred):
+    return keras.ops.mean(abs(y_true - y_pred) ** POWER)
+
+
+def build(rate):
+    power = 2 if multiprocessing.parent_process() is None else 3
+    network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])
+    network.compile(loss=types.FunctionType(loss.__code__, {**globals(), "POWER": power}, "loss"))
+    return network
+"""
+    linecache.cache["cell 1"] = len(text), None, text.splitlines(keepends=True), "cell 1"
+    cell = {"__name__": "__main__", "keras": keras, "multiprocessing": multiprocessing, "types": types}
+    exec(compile(text, "cell 1", "exec"), cell)
+    study = make_study(build=cell["build"], fixed={"epochs": 1}, vary="rate", over=(0.1,), seeds=(0,))
+    with pytest.raises(LabError, match="the builder returned another network than a moment ago"):
+        run(study, few, workers=1)
+
+
+def test_weights_that_a_builder_sets_make_another_run(few, project, capsys):
+    def build(bias):
+        network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])
+        network.layers[0].bias.assign(np.full(10, bias))
+        network.compile(loss="mse", metrics=["accuracy"])
+        return network
+
+    study = {"build": build, "fixed": {"epochs": 1}, "vary": "bias", "seeds": (0,)}
+    losses = run(make_study(**study, over=(0.0, 1.0)), few).final("val_loss")
+    assert losses[0.0] != losses[1.0]
+    run(make_study(**study, over=(1.0,)), few)
+    assert capsys.readouterr().out.count("training") == 1
+
+
 def test_a_builder_that_returns_the_same_model_again_is_refused(few, project):
     study = {"fixed": {"epochs": 1}, "vary": "rate", "over": (0.1,), "seeds": range(3)}
     with pytest.raises(LabError, match="the builder returned the model it had returned before"):
@@ -263,6 +313,11 @@ def test_digits_that_cannot_be_scored_are_refused(few, project, name):
         (splits[name][:0], f"study s: digits.{name} holds no images"),
         (Split(broken, splits[name].y), f"study s: digits.{name} holds a pixel or label that is no number"),
         (Split(list(splits[name].x), list(splits[name].y)), f"digits.{name} must be a Split of two numpy arrays"),
+        (
+            Split(splits[name].x.astype(object), splits[name].y),
+            f"digits.{name} must hold numbers, not object and float",
+        ),
+        (Split(splits[name].x[:, :9], splits[name].y), r"images and labels of shape \(\d+,\) and \(10,\), but"),
     ):
         with pytest.raises(LabError, match=told):
             run(make_study(), Digits(**splits | {name: split}))

@@ -3,7 +3,7 @@ import pytest
 
 from mnist_lab.data import Split, load_digits
 from mnist_lab.errors import LabError
-from mnist_lab.train import Trainer, build_model, fit, keras, use_xla
+from mnist_lab.train import Trainer, build_model, fit, keras, tf, use_xla
 
 layers = keras.layers
 ROWS = 1_000  # with batches of 64, the last one is partial
@@ -131,18 +131,47 @@ class Unseeded(layers.Layer):
         return x + keras.random.normal(keras.ops.shape(x))
 
 
+class UnseededOp(layers.Layer):
+    def call(self, x):
+        return x + tf.random.normal((784,))
+
+
+class Drawn(layers.Layer):  # once, when the epoch is compiled, and not again
+    def call(self, x):
+        return x + np.random.normal()
+
+
 @pytest.mark.parametrize(
     ("network", "told"),
     [
         (lambda: make_network(Unseeded()), "keeps state outside its layers"),
         (lambda: make_network(metrics=[keras.metrics.F1Score()]), "f1_score gives 10 numbers"),
         (lambda: make_network(loss="sparse_categorical_crossentropy"), "cannot be trained: ValueError"),
+        (lambda: make_network(Drawn()), "keeps state outside its layers"),
+        (lambda: make_network(UnseededOp()), "keeps state outside its layers"),
+        (lambda: make_network(metrics=[keras.metrics.MeanSquaredError("loss")]), "a metric is called loss, as is"),
+        (lambda: make_network(metrics=[keras.metrics.MeanSquaredError("value")]), "a metric is called value, as is"),
+        (lambda: make_network(metrics=[keras.metrics.AUC(name="val_area")]), "a metric is called val_area, as is"),
     ],
 )
 def test_what_cannot_be_trained_is_told_in_one_line(network, told, few):
     with pytest.raises(LabError, match=told) as error:
-        Trainer(network(), few.train, 64)
+        Trainer(network(), few.train, 500)  # a single batch
     assert "\n" not in str(error.value)
+
+
+def make_subclass():
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.answer = layers.Dense(10)
+
+        def call(self, x):
+            return self.answer(x)
+
+    network = Mine()
+    network.compile("adam", "mse")
+    return network
 
 
 def make_uncompiled():
@@ -157,6 +186,7 @@ def make_uncompiled():
         (lambda: make_network(shape=(28, 28, 1)), r"images of shape \(28, 28, 1\), and the data has \(784,\)"),
         (lambda: make_network(layers.Dense(5), layers.Reshape((5, 1))), r"answers with shape \(5, 10\)"),
         (lambda: make_network(run_eagerly=True), "run_eagerly"),
+        (make_subclass, "a subclass of keras.Model tells no shapes"),
         (lambda: 1 / 0, r"the builder fails \(ZeroDivisionError: division by zero\)"),
     ],
 )
@@ -164,3 +194,17 @@ def test_a_builder_that_fails_is_told_in_one_line(build, told, few):
     with pytest.raises(LabError, match=told) as error:
         build_model(build, {}, few.train, "study x")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": -1}, "fit: seed is -1, but allowed is a whole number from 0"),
+        ({"epochs": "2"}, "fit: epochs is '2', but allowed is a whole number from 1"),
+        ({"batch_size": 0}, "fit: batch_size is 0, but"),
+        ({"validation_data": (1,)}, "fit: validation_data must be a pair"),
+    ],
+)
+def test_a_fit_with_a_setting_of_the_wrong_kind_is_refused(changes, told, few):
+    with pytest.raises(LabError, match=told):
+        fit(make_network(), few.train.x, few.train.y, **changes)
