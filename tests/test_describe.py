@@ -7,7 +7,7 @@ import pytest
 
 from mnist_lab.describe import describe_model, describe_start
 from mnist_lab.errors import LabError
-from mnist_lab.train import keras
+from mnist_lab.train import keras, tf
 
 layers, optimizers, losses = keras.layers, keras.optimizers, keras.losses
 
@@ -263,6 +263,9 @@ def test_code_behind_a_wrapper_a_method_or_a_module_counts(monkeypatch):
         return loss
 
     assert describe(loss=wrap(1)) == describe(loss=wrap(1)) != describe(loss=wrap(2))
+
+    plain = [tf.autograph.experimental.do_not_convert(make_loss(power)) for power in (1, 1, 2)]
+    assert describe(loss=plain[0]) == describe(loss=plain[1]) != describe(loss=plain[2])
 
     class Power:
         exponent = 2
