@@ -65,7 +65,10 @@ def clean() -> None:
     """Throw away what was trained outside the record."""
     files = sorted(path for kind in ("csv", "npz") for path in (find_project() / "img").glob(f"*.local.{kind}"))
     for file in files:
-        file.unlink()
+        try:
+            file.unlink()
+        except OSError as error:
+            raise LabError(f"{os.path.relpath(file)}: cannot be removed ({error.strerror})") from None
         print(f"removed {os.path.relpath(file)}")
     if not files:
         print("nothing to remove: no img/*.local.csv")

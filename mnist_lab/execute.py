@@ -1,22 +1,58 @@
 """Re-executes a notebook in place, in a fresh kernel."""
 
+import asyncio
 import os
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 
 from mnist_lab.errors import LabError
 from mnist_lab.record import replace_file
 
+PATIENCE = 5  # seconds that a kernel has to stop
 IGNORED = "nbval-ignore-output"  # the tag of cells whose output differs each time: what is stored stays
 
 
 class _Client(NotebookClient):
-    """Shows what the kernel says on stderr, the progress of training, in the terminal instead of the notebook."""
+    """Shows what the kernel says on stderr, the progress of training, in the terminal instead of the notebook.
+
+    Stopped from the terminal, it interrupts the kernel, as Jupyter's stop button does, and kills it if it does not
+    answer; its base would lose its way.
+    """
+
+    ready = stopped = False
+
+    async def async_start_new_kernel(self, **kwargs):
+        loop, executing = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop():
+            if self.ready and not self.stopped:
+                self._interrupting = asyncio.ensure_future(self.km.interrupt_kernel())
+                loop.call_later(PATIENCE, kill)
+            else:
+                kill()
+            self.stopped = True
+
+        def kill():
+            self.shutdown_kernel = "immediate"
+            executing.cancel()
+
+        with suppress(NotImplementedError):  # on Windows, where the base does not listen, either
+            for sign in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(sign, stop)
+        await super().async_start_new_kernel(**kwargs)
+
+    async def async_execute_cell(self, *args, **kwargs):
+        if self.stopped:  # while the kernel started, which may go on nevertheless
+            raise asyncio.CancelledError
+        self.ready = True
+        return await super().async_execute_cell(*args, **kwargs)
 
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
@@ -29,9 +65,10 @@ class _Client(NotebookClient):
 def execute(path: Path, settings: dict[str, str], advance=lambda: None) -> float:
     """Execute one notebook in place, in a fresh kernel with these environment variables; return the seconds it took.
 
-    The file is written only when every cell has run. Raises LabError, naming the cell, where one fails.
+    The file is written only when every cell has run, and if nobody else has written it since. Raises LabError, naming
+    the cell, where one fails, and KeyboardInterrupt where it is stopped.
     """
-    notebook = read_notebook(path)
+    notebook, content = read_notebook(path), path.read_bytes()
     stored = [cell.get("outputs") if IGNORED in cell.metadata.get("tags", []) else None for cell in notebook.cells]
     started: list[str] = []
     client = _Client(
@@ -48,12 +85,15 @@ def execute(path: Path, settings: dict[str, str], advance=lambda: None) -> float
     began = time.perf_counter()
     try:
         client.execute(env={**os.environ, **settings})
-    except CellExecutionError as error:
+    except (CellExecutionError, RuntimeError, asyncio.CancelledError) as error:  # a RuntimeError of a kernel that died
+        if client.stopped:
+            raise KeyboardInterrupt from None
+        where = f"{path}, code cell {started.count('code')}"
+        if not isinstance(error, CellExecutionError):
+            raise LabError(f"{where}: the kernel died") from None
         told = (error.evalue.strip().splitlines() or [""])[0]
         kind = "" if error.ename == "LabError" else f"{error.ename}: "
-        raise LabError(f"{path}, code cell {started.count('code')}: {kind}{told}") from None
-    except DeadKernelError:
-        raise LabError(f"{path}, code cell {started.count('code')}: the kernel died") from None
+        raise LabError(f"{where}: {kind}{told}") from None
     seconds = time.perf_counter() - began
     for cell, outputs in zip(notebook.cells, stored, strict=True):
         if outputs:
@@ -61,6 +101,8 @@ def execute(path: Path, settings: dict[str, str], advance=lambda: None) -> float
     # the kernel's own version would differ from machine to machine
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}
+    if not path.exists() or path.read_bytes() != content:
+        raise LabError(f"{path}: was changed while it was executed, and is left as it is now; run it again")
     replace_file(path, lambda new: new.write(f"{nbformat.writes(notebook)}\n".encode()))
     return seconds
 

@@ -41,22 +41,22 @@ class Estimate:
 
 
 def check_seeds(values: np.ndarray, where: str) -> np.ndarray:
-    """`values`, one number a seed, as floats. Raises LabError for fewer than two, and where one is missing."""
+    """`values`, one number a seed, as floats. Raises LabError for fewer than two, and where one is not finite."""
     try:
         values = np.asarray(values, float)
     except (TypeError, ValueError):
         raise LabError(f"{where} takes numbers, one a seed, not {values!r}") from None
     if values.ndim != 1 or values.size < 2:
         raise LabError(f"{where} needs two seeds or more, one number each, not the shape {values.shape}")
-    if np.isnan(values).any():
-        raise LabError(f"{where}: a number is missing (nan)")
+    if not np.isfinite(values).all():
+        raise LabError(f"{where}: a number is {'missing (nan)' if np.isnan(values).any() else 'infinite'}")
     return values
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
     """How much higher the mean of `a` is than that of `b`, one number a seed in each, with Welch's interval.
 
-    Raises LabError for fewer than two seeds on a side, and for a number that is missing.
+    Raises LabError for fewer than two seeds on a side, and for a number that is missing or infinite.
     """
     return Difference(check_seeds(a, "difference"), check_seeds(b, "difference")).estimate()
 
@@ -64,13 +64,16 @@ def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
 def compare(results: Results, reference: object, metric: str = "val_accuracy") -> pd.DataFrame:
     """How much higher `metric` is at the last epoch with each value than with `reference`; accuracies in points.
 
-    One row a value, as text with Welch's interval. Raises LabError where `reference` is none of the values.
+    One row a value, as text with Welch's interval. Raises LabError where `reference` is none of the values, and where
+    a value has fewer than two seeds, or a number of it is missing or infinite.
     """
-    last = {value: in_percent(metric, seeds) for value, seeds in results.last(metric).items()}
+    last = results.last(metric)
     if reference not in last:
         raise LabError(f"{results.name}: {results.vary} {reference!r} is not among {', '.join(map(str, last))}")
+    where = f"compare: {results.name}, {results.vary}"
+    seeds = {v: check_seeds(in_percent(metric, last[v]), f"{where} {v}, {metric}") for v in last}
     number = FORMATS["of loss" if metric.endswith("loss") else "points"]
-    found = {str(v): difference(last[v], last[reference]).format(number) for v in last if v != reference}
+    found = {str(v): difference(seeds[v], seeds[reference]).format(number) for v in last if v != reference}
     title = TITLES.get(metric, metric).replace("(%)", "(points)")
     return pd.DataFrame({f"{title} less that of {reference}": found}).rename_axis(results.vary)
 

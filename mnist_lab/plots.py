@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 
 from mnist_lab.errors import LabError
 from mnist_lab.judge import Verdict
-from mnist_lab.record import find_folder, replace_file
+from mnist_lab.record import find_folder, is_accuracy, replace_file
 from mnist_lab.results import TITLES, Results, in_percent
 
 # said to be building a font cache, once, on a new machine: nothing for a reader's screen
@@ -199,7 +199,7 @@ def _scale(axes, metric: str, drawn: dict) -> None:
     """Stretch an axis towards 100 % where some value learns next to nothing, and a loss that spans decades."""
     low = min(np.nanmin(values) for values in drawn.values())
     high = max(np.nanmax(values) for values in drawn.values())
-    if metric.endswith("accuracy") and low < 80:
+    if is_accuracy(metric) and low < 80:
         axes.set_yscale("function", functions=(lambda a: -np.log10(np.maximum(101 - a, 0.1)), lambda s: 101 - 10**-s))
         axes.set_ylim(max(0, low - 5), 100)
         axes.yaxis.set_major_locator(FixedLocator([10, 50, 70, 80, 90, 95, 97, 98, 99, 100]))

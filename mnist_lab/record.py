@@ -9,9 +9,8 @@ import io
 import json
 import os
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,25 @@ WHOLE = ["seed", "epoch"]
 SCORES = ["loss", "accuracy", "val_loss", "val_accuracy", "clean_loss", "clean_accuracy", "test_loss", "test_accuracy"]
 COLUMNS = [*TEXT, *WHOLE, *SCORES, "seconds"]
 MACHINE = "machine"  # versions and CPU, on the last row of a run: where it stands, the run is whole
+# Keras's own fractions, recorded as such and told in percent; what another metric's unit is, nobody knows
+ACCURACIES = ("", "binary_", "categorical_", "sparse_categorical_", "top_k_categorical_", "sparse_top_k_categorical_")
 MEND = "mend the line, or delete the run to have it trained again"
 
 
 def find_folder() -> Path:
-    """The `img` folder of the project that the current folder is in; else one to be made here."""
+    """The `img` folder of the project that the current folder is in; else one to make, beside `notebooks` or here."""
     here = Path.cwd()
-    found = next((parent / "img" for parent in (here, *here.parents) if (parent / "img").is_dir()), here / "img")
-    return Path(os.path.relpath(found))
+    upwards = (here, *here.parents)
+    beside = (up.parent for up in upwards if up.name == "notebooks")
+    project = next((up for up in upwards if (up / "img").is_dir()), next(beside, here))
+    return Path(os.path.relpath(project / "img"))
+
+
+def is_accuracy(column: str) -> bool:
+    """Whether a column holds one of Keras's accuracies, a fraction of images."""
+    return column.removeprefix("val_").removeprefix("clean_").removeprefix("test_") in {
+        f"{a}accuracy" for a in ACCURACIES
+    }
 
 
 def digest_data(digits: Digits) -> str:
@@ -69,10 +79,12 @@ def read_record(path: Path) -> pd.DataFrame:
 
     Raises LabError naming file and line where a row cannot be understood.
     """
-    if not path.exists():
-        return pd.DataFrame(columns=[*COLUMNS, MACHINE])
+    return _parse(path, read_text(path)) if path.exists() else pd.DataFrame(columns=[*COLUMNS, MACHINE])
+
+
+def _parse(path: Path, text: str) -> pd.DataFrame:
     try:
-        header, *lines = [*csv.reader(io.StringIO(read_text(path), newline=""), strict=True)] or [[]]
+        header, *lines = [*csv.reader(io.StringIO(text, newline=""), strict=True)] or [[]]
     except csv.Error as error:
         raise LabError(f"{path}: cannot be read as a record ({error})") from None
     if len(set(header)) < len(header):
@@ -91,7 +103,7 @@ def read_record(path: Path) -> pd.DataFrame:
         pattern = "[0-9]{1,18}" if column in WHOLE else r"-?([0-9]+\.?[0-9]*([eE][-+]?[0-9]{1,2})?|inf)|nan"
         _refuse(path, rows, ~(rows[column].str.fullmatch(pattern) | empty), f"{column} is not {kind}", column)
         numbers = rows[column].astype(int) if column in WHOLE else rows[column].replace("", "nan").astype(float)
-        if column.endswith("accuracy"):
+        if is_accuracy(column):
             _refuse(
                 path, rows, ~(numbers.between(0, 1) | numbers.isna()), f"{column} is not a number from 0 to 1", column
             )
@@ -134,7 +146,7 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged archive raises of every kind
         raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
 
 
@@ -147,10 +159,16 @@ def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], k
         replace_file(file, lambda new: np.savez_compressed(new, **{name: kept[name] for name in names}))
 
 
-def lock(path: Path) -> FileLock:
-    """A lock on a file that other processes may be writing, to be used in a `with` statement."""
-    path.parent.mkdir(exist_ok=True)
-    return FileLock(path.with_name(f".{path.name}.lock"))
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Keep other processes from writing a file. Raises LabError where its folder cannot be written."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        held = FileLock(path.with_name(f".{path.name}.lock")).acquire()
+    except OSError as error:
+        raise LabError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with held:
+        yield
 
 
 def check_writable(path: Path) -> None:
@@ -180,7 +198,8 @@ def replace_file(path: Path, write: Callable[[io.BufferedWriter], None]) -> None
 def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None = None) -> None:
     """Add whole runs to a record. `keep` lists the keys the record is to hold, in order; others are dropped.
 
-    Safe against kills and against other writers: the file is read, merged and replaced under a lock.
+    Safe against kills and against other writers: the file is read, merged and replaced under a lock. Raises LabError,
+    and leaves the file as it was, where it could not be read again.
     """
     with lock(path):
         old = read_record(path)
@@ -197,4 +216,8 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
         told = [*SCORES, "seconds", *extra]
         rows = rows.assign(**{c: rows[c].astype(object).where(rows[c].notna(), "nan") for c in told if c not in blank})
         text = rows[[*COLUMNS, *extra, MACHINE]].to_csv(index=False, lineterminator="\n")
+        try:
+            _parse(path, text)
+        except LabError as error:
+            raise LabError(f"{path}: nothing was written, since it could not be read again: {error}") from None
         replace_file(path, lambda new: new.write(text.encode()))

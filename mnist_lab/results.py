@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
-from mnist_lab.record import MACHINE, TEXT, WHOLE, find_folder, find_run, read_record
+from mnist_lab.record import MACHINE, TEXT, WHOLE, find_folder, find_run, is_accuracy, read_record
 
 TITLES = {
     "accuracy": "training accuracy as it runs (%)",
@@ -39,11 +39,14 @@ class Results:
 
         Raises LabError for a metric that was not recorded.
         """
-        for run in (run for runs in self.runs.values() for run in runs):
+        for run in self._all_runs():
             if not _holds(run, metric):
                 known = [name for name in run if _holds(run, name)]
                 raise LabError(f"{self.name}: no {metric!r} was recorded, but {', '.join(known)}")
         return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
+
+    def _all_runs(self) -> list[pd.DataFrame]:
+        return [run for runs in self.runs.values() for run in runs]
 
     def last(self, metric: str = "val_accuracy") -> dict[object, np.ndarray]:
         """Map each value to `metric` at the last epoch, a number a seed. Accuracies are fractions."""
@@ -57,19 +60,21 @@ class Results:
         """The value with the highest mean validation accuracy at the last epoch; of two that tie, the earlier.
 
         With `within`, the earliest value that is no further than that below the highest (0.002 is 0.2 points).
-        Raises LabError where `within` is below 0.
+        Raises LabError where `within` is below 0, and where no value has an accuracy that is a number.
         """
         if not within >= 0:
             raise LabError(f"best: within is {within}, but allowed is a number from 0")
-        final = self.final()
+        final = {value: mean for value, mean in self.final().items() if not np.isnan(mean)}
+        if not final:
+            raise LabError(f"{self.name}: no value has a validation accuracy that is a number")
         return next(value for value in final if final[value] >= max(final.values()) - within)
 
     def table(self, *metrics: str) -> pd.DataFrame:
         """Mean and standard deviation over seeds at the last epoch, rounded, a row a value, a column a metric."""
         rows = {str(value): {"seeds": str(len(runs))} for value, runs in self.runs.items()}
         usual = ("val_accuracy", "val_loss", "clean_accuracy", "clean_loss")
-        run = next(iter(self.runs.values()))[0]
-        for metric in metrics or [metric for metric in usual if _holds(run, metric)]:
+        held = [metric for metric in usual if all(_holds(run, metric) for run in self._all_runs())]
+        for metric in metrics or held:
             for value, seeds in self.last(metric).items():
                 digits = 4 if metric.endswith("loss") else 2
                 rows[str(value)][TITLES.get(metric, metric)] = spread(in_percent(metric, seeds), digits)
@@ -86,12 +91,12 @@ def _holds(run: pd.DataFrame, metric: str) -> bool:
     """Whether a metric was recorded; a loss that is nan throughout was, since training can diverge."""
     if metric not in run or metric in (*TEXT, *WHOLE, MACHINE):
         return False
-    return not (metric.endswith("accuracy") and run[metric].isna().all())
+    return metric.endswith("loss") or not run[metric].isna().all()
 
 
 def in_percent(metric: str, values: np.ndarray) -> np.ndarray:
-    """`values` of a metric as they are told and drawn: accuracies in percent, others as they are."""
-    return 100 * values if metric.endswith("accuracy") else values
+    """`values` of a metric as they are told and drawn: Keras's accuracies in percent, others as they are."""
+    return 100 * values if is_accuracy(metric) else values
 
 
 def spread(values: np.ndarray, digits: int = 2) -> str:

@@ -168,31 +168,37 @@ def run(
         raise LabError(f"run takes a Study and its digits, in this order, not a {type(study).__name__}")
     check_digits(digits, f"study {study.name}")
     mode, workers = find_mode(), count_workers(workers)
-    if seeds is not None or train_size is not None:
+    quick = seeds is not None or train_size is not None
+    if quick:
         sizes = {settings.get("train_size") for settings in study.settings.values()}
         if train_size is not None and sizes != {study.fixed.get("train_size")}:
             raise study._error("train_size is what this study varies, so it cannot be cut down by it")
         fixed = study.fixed if train_size is None else {**study.fixed, "train_size": train_size}
         cut = {name: getattr(study, name) for name in ("name", "build", "vary", "over", "timing", "keep")}
         study = Study(**cut, fixed=fixed, seeds=study.seeds if seeds is None else seeds)
-        mode = "local" if mode == "record" else mode  # a quick look is never the record
+        mode = "local" if mode == "record" else mode
     configurations = _configure(study, digits)
     keys = {c.label: [c.key(seed=seed) for seed in study.seeds] for c in configurations}
     asked = [key for of_label in keys.values() for key in of_label]
     folder = find_folder()
     record, local = folder / f"{study.name}.csv", folder / f"{study.name}.local.csv"
     sources = [record] if mode in ("record", "test") else [record, local]
-    found = _find_runs(study, configurations, sources, folder)
+    found, unread = _find_runs(study, configurations, sources, folder)
     runs = [(c, seed) for c in configurations for seed in study.seeds]  # in the order of `asked`
     missing = [run for run, key in zip(runs, asked, strict=True) if key not in found]
     if missing and mode in ("replay", "test"):
-        raise study._error(f"{_name_runs(missing)} missing from {record}; train with: mnist-lab run --record")
+        mend = "train with: mnist-lab run --record"
+        if quick:
+            mend = "a quick look, with seeds or train_size, is never recorded: make it a Study of its own"
+        raise study._error("; ".join([f"{_name_runs(missing)} missing from {record}", *unread, mend]))
     if mode == "replay":
         _check(study, configurations, found, workers)
     if mode == "record" and _recorded.setdefault(study.name, asked) != asked:
         raise study._error(f"another study of this name was recorded in {record}; give this one a name of its own")
     if missing:
         check_writable(record)
+        for told in unread:
+            print(f"{study.name}: {told}", file=sys.stderr if mode == "record" else sys.stdout)
     target = record if mode == "record" else local
     workers = 1 if study.timing else workers
     for configuration, seed, history, kept in train_all(study.name, missing, workers, terminal=mode == "record"):
@@ -204,7 +210,11 @@ def run(
     if mode == "record":  # only now that all is there, drop what the study does not ask for
         if study.keep:
             write_probabilities(record, study.keep, {key: found[key][1] for key in asked}, keep=asked)
+        dropped = len(set(read_record(record)["key"]) - set(asked))
         write_runs(record, [rows for rows, _ in found.values()], keep=asked)
+        if dropped:
+            told = f"{dropped} {'runs' if dropped > 1 else 'run'} that it does not ask for dropped from {record}"
+            print(f"{study.name}: {told}", file=sys.stderr)
     tables = {label: [found[key][0] for key in of_label] for label, of_label in keys.items()}
     kept = {label: np.array([found[key][1] for key in of_label]) for label, of_label in keys.items() if study.keep}
     return Results(study.name, study.vary, tables, kept)
@@ -360,24 +370,34 @@ def _guess_seconds(model, epochs: int, batch_size: int, digits: Digits) -> float
     return epochs * images * (operations / 80e9 + 50e-6 / batch_size)
 
 
-def _find_runs(study: Study, configurations: list, sources: list[Path], folder: Path) -> dict[str, tuple]:
-    """The recorded runs and their probabilities by key: the study's own, then those of others under the same key."""
+def _find_runs(study: Study, configurations: list, sources: list[Path], folder: Path) -> tuple[dict, list[str]]:
+    """The recorded runs and their probabilities by key: the study's own, then those of others under the same key.
+
+    Also says which of the others could not be read.
+    """
     wanted = {c.key(seed=seed): (c, seed) for c in configurations for seed in study.seeds}
     ours = ".local.csv" if len(sources) > 1 else None
     others = [p for p in sorted(folder.glob("*.csv")) if p not in sources and (ours or ".local." not in p.name)]
     others = [] if study.timing else others  # seconds of another session do not compare
     found: dict[str, tuple] = {}
+    unread = []
     for path in [*sources, *others]:
         if len(found) == len(wanted):
             break
-        rows = read_record(path)
-        kept = read_probabilities(path, study.keep) if study.keep else {}
+        try:
+            rows = read_record(path)
+            kept = read_probabilities(path, study.keep) if study.keep else {}
+        except LabError as error:
+            if path in sources:
+                raise
+            unread.append(f"not looked into: {error}")
+            continue
         for key in set(rows["key"]) & set(wanted) - set(found):
             configuration, seed = wanted[key]
             run_rows = find_run(rows, key, configuration.epochs)
             if run_rows is not None and (key in kept or not study.keep):
                 found[key] = run_rows.assign(value=str(configuration.label), seed=seed), kept.get(key)
-    return found
+    return found, unread
 
 
 def _name_runs(missing: list) -> str:

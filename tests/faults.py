@@ -113,6 +113,8 @@ def run_tests(who: str, file: str | None = None, text: str = "", instead: str = 
 def main(words: list[str]) -> int:
     """Try every fault whose name holds the words; the number that went unnoticed."""
     tried = [fault for fault in FAULTS if " ".join(words) in fault[0]]
+    if not tried:
+        sys.exit(f"no fault holds {' '.join(words)!r}")
     for who in dict.fromkeys(who for *_, who in tried):
         if run_tests(who):
             sys.exit(f"{who} fails without any fault, so it cannot tell one")

@@ -1,4 +1,9 @@
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import nbformat
 import pytest
@@ -79,6 +84,32 @@ def test_a_cell_that_fails_is_named_and_nothing_is_written(notebook, project, ca
     assert main(["run", "notebooks/n.ipynb"]) == 1
     assert "n.ipynb, code cell 3: NameError: name 'fwe' is not defined" in capfd.readouterr().err
     assert notebook.read_text() == broken
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
+def test_stopped_from_the_terminal_it_says_so_and_leaves_the_notebook(notebook, project):
+    cells = [new_code_cell("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)")]
+    nbformat.write(new_notebook(cells=cells), notebook)
+    before = notebook.read_bytes()
+    process = subprocess.Popen([sys.executable, "-m", "mnist_lab", "run"], stderr=subprocess.PIPE, text=True)
+    while not (project / "notebooks" / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "mnist-lab: stopped; every finished run is kept"
+    assert "Traceback" not in told
+    assert notebook.read_bytes() == before
+
+
+def test_a_notebook_saved_while_it_is_executed_is_left_as_it_was_saved(notebook, capfd):
+    cells = [new_code_cell("with open('n.ipynb', 'a') as file:\n    _ = file.write(' ')")]
+    nbformat.write(new_notebook(cells=cells), notebook)
+    before = notebook.read_bytes()
+    assert main(["run"]) == 1
+    assert "n.ipynb: was changed while it was executed, and is left as it is now" in capfd.readouterr().err
+    assert notebook.read_bytes() == before + b" "
 
 
 @pytest.mark.parametrize(

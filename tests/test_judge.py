@@ -271,6 +271,9 @@ def test_every_value_is_compared_with_one():
     assert losses.iloc[0, 0] == "+0.0050 (95 % interval -0.0177 to +0.0277)"
     with pytest.raises(LabError, match="mlp_depth: depth 3 is not among 2, 5, 9"):
         compare(results, 3)
+    diverged = make_results(val_loss={1: [1, np.inf], 2: [1, 2]})
+    with pytest.raises(LabError, match="compare: mlp_depth, depth 1, val_loss: a number is infinite"):
+        compare(diverged, 2, "val_loss")
 
 
 # For each rule two nulls, as the mean of each value: where one claim lies at its limit and all others hold by far, so

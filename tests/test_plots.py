@@ -38,6 +38,23 @@ def test_results_hold_what_was_recorded(results):
         results.curves("auc")
 
 
+def test_results_with_numbers_missing_are_told(results):
+    for run in results.runs[1]:
+        run["val_accuracy"] = np.nan
+    some = Results("s", "depth", dict(results.runs))
+    assert list(some.table().columns) == [
+        "seeds",
+        "validation loss",
+        "clean training accuracy (%)",
+        "clean training loss",
+    ]
+    some.runs[1] = [run.assign(val_accuracy=[0.1, np.nan]) for run in some.runs[1]]  # it diverged
+    assert some.best() == 5
+    del some.runs[5]
+    with pytest.raises(LabError, match="s: no value has a validation accuracy that is a number"):
+        some.best()
+
+
 def test_tables_are_rounded(results):
     assert repr(results.table("val_accuracy", "test_accuracy")).splitlines()[2].split() == [
         "1", "3", "97.60", "±", "0.10", "87.60", "±", "0.10"

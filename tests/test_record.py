@@ -1,6 +1,7 @@
 import csv
 import io
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from mnist_lab.record import (
     write_probabilities,
     write_runs,
 )
-from mnist_lab.results import read_results
+from mnist_lab.results import in_percent, read_results
 
 
 def make_run(key: str, epochs: int = 2, **columns) -> pd.DataFrame:
@@ -92,6 +93,31 @@ def test_probabilities_are_kept_and_dropped_in_a_folder_not_there_yet(tmp_path):
     assert list(kept) == [C, A]
     assert (kept[A] == np.eye(2)).all()
     assert read_probabilities(path, "val") == {}
+
+
+@pytest.mark.parametrize("damage", [{"accuracy": [97.5, 98.0]}, {"value": "a\rb"}])
+def test_what_could_not_be_read_again_is_not_written(record, damage):
+    before = record.read_bytes()
+    with pytest.raises(LabError, match=r"study\.csv: nothing was written, since it could not be read again: "):
+        write_runs(record, [make_run(C, **damage)])
+    assert record.read_bytes() == before
+
+
+def test_an_accuracy_of_ones_own_may_have_any_unit(record):
+    write_runs(record, [make_run(C, val_my_accuracy=[97.5, 98.0])])
+    assert list(find_run(read_record(record), C, 2)["val_my_accuracy"]) == [97.5, 98.0]
+    assert in_percent("val_my_accuracy", 97.5) == 97.5
+    assert in_percent("val_binary_accuracy", 0.975) == 97.5
+
+
+def test_probabilities_with_a_wrong_byte_are_read_or_refused(tmp_path):
+    path = tmp_path / "s.csv"
+    write_probabilities(path, "val", {A: np.eye(10, dtype=np.float16)})
+    good = path.with_suffix(".npz").read_bytes()
+    for place in range(len(good)):
+        path.with_suffix(".npz").write_bytes(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+        with suppress(LabError):
+            assert (read_probabilities(path, "val").get(A, np.eye(10)) == np.eye(10)).all()
 
 
 def test_a_run_that_is_not_whole_is_not_found_and_is_replaced(record):
@@ -210,12 +236,16 @@ def test_no_file_is_unpickled(tmp_path):
 def test_the_folder_is_that_of_the_project(tmp_path, monkeypatch):
     (tmp_path / "notebooks" / "more").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "notebooks")
-    assert find_folder() == Path("img")
+    assert find_folder() == Path("..", "img")
     (tmp_path / "img").mkdir()
     assert find_folder() == Path("..", "img")
     monkeypatch.chdir(tmp_path / "notebooks" / "more")
     assert find_folder() == Path("..", "..", "img")
     monkeypatch.chdir(tmp_path)
+    assert find_folder() == Path("img")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "img").rmdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     assert find_folder() == Path("img")
 
 

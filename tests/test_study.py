@@ -152,7 +152,9 @@ def test_runs_are_the_same_bits_however_they_are_trained(few, project, monkeypat
         ("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)
     ]  # fmt: skip
     monkeypatch.setattr("mnist_lab.study._recorded", {})
+    capsys.readouterr()
     run(alone, few)  # what no study asks for any more is dropped
+    assert "s: 2 runs that it does not ask for dropped from img/s.csv" in capsys.readouterr().err
     assert set(read_record(record)["value"]) == {"0.3"}
 
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
@@ -328,6 +330,20 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(few, project):
     (project / "img").write_text("in the way")
     with pytest.raises(LabError, match=r"img.s\.csv: cannot be written \(.*\), so nothing is trained"):
         run(make_study(), few)
+
+
+def test_files_that_are_no_records_do_not_stop_a_study(few, project, monkeypatch, capsys):
+    (project / "img" / "grades.csv").write_text("name,grade\nme,1\n")
+    study = make_study(over=(0.1,), seeds=(0,))
+    run(study, few)
+    assert "s: not looked into: img/grades.csv, line 1: no column key" in capsys.readouterr().out
+    run(study, few)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("MNIST_LAB_MODE", "test")
+    with pytest.raises(LabError, match=r"1 run .* missing from img.s\.csv; not looked into: img.grades\.csv, line 1"):
+        run(study, few)
+    with pytest.raises(LabError, match="a quick look, with seeds or train_size, is never recorded"):
+        run(study, few, seeds=(1,))
 
 
 def test_a_size_that_varies_is_not_cut_down(few, project):
