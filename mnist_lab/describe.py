@@ -39,7 +39,7 @@ def describe_model(model) -> dict:
         "weighted_metrics": _plain(told.get("weighted_metrics"), _describe_metric),
         "loss_weights": _plain(told.get("loss_weights")),
     }
-    if model.optimizer.weight_decay:
+    if getattr(model.optimizer, "weight_decay", None):
         excluded = [not model.optimizer._use_weight_decay(weight) for weight in model.trainable_variables]
         compiled |= {"undecayed": excluded} if any(excluded) else {}
     return {"network": _describe(model), "input": _plain(model.input_shape), **compiled}
@@ -48,13 +48,13 @@ def describe_model(model) -> dict:
 def differs(told, other, where: str = "") -> str:
     """Where two descriptions differ first: "Dense units"; nothing where they are equal."""
     where = told["class"] if isinstance(told, dict) and "class" in told else where
-    if told == other:
+    if repr(told) == repr(other):  # nan equals nan
         return ""
     if isinstance(told, dict) and isinstance(other, dict) and told.keys() == other.keys():
         return next(filter(None, (differs(told[n], other[n], f"{where} {n}") for n in told)))
     if isinstance(told, list) and isinstance(other, list) and len(told) == len(other):
         return next(filter(None, (differs(*pair, where) for pair in zip(told, other, strict=True))))
-    return where.replace(" settings", "").strip()
+    return where.replace(" settings", "").strip() or "compile"
 
 
 def describe_start(model, twin) -> dict[str, str]:
@@ -64,12 +64,14 @@ def describe_start(model, twin) -> dict[str, str]:
     layers' initializers give.
     """
     try:
-        initial = keras.models.clone_model(model).variables
+        initial = [variable.numpy() for variable in keras.models.clone_model(model).variables]
     except Exception:
+        initial = []
+    if len(initial) != len(model.variables):
         initial = [None] * len(model.variables)  # then all that no seed decides is told
     told = {}
-    for place, variables in enumerate(zip(model.variables, twin.variables, initial, strict=True)):
-        ours, again, fresh = (None if variable is None else variable.numpy() for variable in variables)
+    for place, (ours, again, fresh) in enumerate(zip(model.variables, twin.variables, initial, strict=True)):
+        ours, again = ours.numpy(), again.numpy()
         if np.array_equal(ours, again) and not np.array_equal(ours, fresh):
             told[str(place)] = hashlib.sha256(ours).hexdigest()
     return told

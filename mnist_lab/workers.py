@@ -24,7 +24,7 @@ from tqdm import tqdm as terminal_tqdm
 from tqdm.auto import tqdm
 
 from mnist_lab.data import Digits
-from mnist_lab.describe import describe_model
+from mnist_lab.describe import describe_model, differs
 from mnist_lab.errors import LabError
 from mnist_lab.record import MACHINE
 from mnist_lab.train import Trainer, build_model, keras, one_line, prepare, to_tensors, use_one_thread
@@ -169,10 +169,11 @@ def _compare_with_key(model, configuration: Configuration) -> None:
     except LabError:
         return  # a script that was changed since it was started; its code came with the builder, as it was then
     known = configuration.key.keywords["model"]
-    if told != {name: part for name, part in known.items() if name in told}:  # start values are the parent's matter
+    changed = differs(told, {name: known[name] for name in known if name != "start"})  # which is the parent's matter
+    if changed:
         raise LabError(
-            "the builder returned another network than a moment ago; what it returns must depend on its settings "
-            "alone (if it stands in a module that was changed since, restart the kernel)"
+            f"the builder returned another network than a moment ago ({changed} differs); what it returns must depend "
+            "on its settings alone (if it stands in a module that was changed since, restart the kernel)"
         )
 
 
