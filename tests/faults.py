@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TRAIN, STUDY, WORKERS = "mnist_lab/train.py", "mnist_lab/study.py", "mnist_lab/workers.py"
-AUGMENT = "mnist_lab/augment.py"
+AUGMENT, DESCRIBE = "mnist_lab/augment.py", "mnist_lab/describe.py"
 MLP, CNN, DIGITS = "notebooks/1_mlp.ipynb", "notebooks/2_cnn.ipynb", "notebooks/0_digits.ipynb"
 AUGMENTATION = "notebooks/3_augmentation.ipynb"
 
@@ -47,6 +47,21 @@ FAULTS = [  # what is wrong, in which file, its text, what stands there instead,
     ("the batch size is not in the key", STUDY, "batch_size=batch_size,\n        data", "data", "test_study.py"),
     ("pytest trains what is missing", STUDY, 'mode in ("replay", "test")', 'mode in ("replay",)', "test_study.py"),
     ("two values that give one run pass", STUDY, "if same is not label:", "if False:", "test_study.py"),
+    (
+        "an argument that Keras does not tell is not in the key",
+        DESCRIBE,
+        'getattr(thing, "_fn_kwargs", {})',
+        "{}",
+        "test_describe.py",
+    ),
+    (
+        "weights that a builder sets are not in the key",
+        STUDY,
+        '{"start": start} if start',
+        '{"start": start} if False',
+        "test_study.py",
+    ),
+    ("a worker trains another network than the key's", WORKERS, "if changed:", "if False:", "test_study.py"),
     ("every seed is seed 0", WORKERS, "set_random_seed(int(seed))", "set_random_seed(0)", "test_study.py"),
     (
         "clean figures are of validation images",

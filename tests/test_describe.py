@@ -284,7 +284,7 @@ def test_code_behind_a_wrapper_a_method_or_a_module_counts(monkeypatch):
     with pytest.raises(LabError, match="loss uses take, a Power"):
         describe(loss=by_method(Power()))
     random = np.random.default_rng(0)
-    with pytest.raises(LabError, match="loss uses power, a (Generator|builtin)"):
+    with pytest.raises(LabError, match=r"loss uses power, a (Generator|builtin)"):
         describe(loss=make_loss(random.normal))
     with pytest.raises(LabError, match="loss uses power, a poly1d"):
         describe(loss=make_loss(np.poly1d([1, 2])))
