@@ -13,13 +13,14 @@ import re
 import sysconfig
 import textwrap
 import types
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from mnist_lab.errors import LabError
-from mnist_lab.train import is_keras_own, keras
+from mnist_lab.train import flatten, is_keras_own, keras
 
 PLAIN = (bool, int, float, str, bytes, type(None))
 LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
@@ -57,24 +58,36 @@ def differs(told, other, where: str = "") -> str:
     return where.replace(" settings", "").strip() or "compile"
 
 
-def describe_start(model, twin) -> dict[str, str]:
+def describe_start(model, build: Callable) -> dict[str, str]:
     """Digests of the weights that a builder has set itself, by their place: those of an adapted layer, or of a file.
 
-    They are the same in `twin`, another model of the same builder, so no seed decides them, and they are not what the
-    layers' initializers give.
+    Such weights are not what the layers' initializers give, and the same in another model, as `build()` returns it,
+    since no seed decides them.
     """
+    drawn = {id(weight) for layer in flatten(model) for weight in layer.weights if _is_drawn(layer, weight)}
+    if drawn == {id(weight) for weight in model.weights}:
+        return {}  # as always, and by far the fastest
+    twin = build()
     try:
-        initial = [variable.numpy() for variable in keras.models.clone_model(model).variables]
+        initial = [weight.numpy() for weight in keras.models.clone_model(model).weights]
     except Exception:
         initial = []
-    if len(initial) != len(model.variables):
-        initial = [None] * len(model.variables)  # then all that no seed decides is told
+    if len(initial) != len(model.weights):
+        initial = [None] * len(model.weights)  # then all that no seed decides is told
     told = {}
-    for place, (ours, again, fresh) in enumerate(zip(model.variables, twin.variables, initial, strict=True)):
-        ours, again = ours.numpy(), again.numpy()
-        if np.array_equal(ours, again) and not np.array_equal(ours, fresh):
+    for place, (weight, again, fresh) in enumerate(zip(model.weights, twin.weights, initial, strict=True)):
+        ours = weight.numpy()
+        if id(weight) not in drawn and np.array_equal(ours, again.numpy()) and not np.array_equal(ours, fresh):
             told[str(place)] = hashlib.sha256(ours).hexdigest()
     return told
+
+
+def _is_drawn(layer, weight) -> bool:
+    """Whether a weight is what its layer's initializer gives; one of Keras's gives the same each time, once made."""
+    initializer = getattr(layer, f"{weight.name}_initializer", None)
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return False
+    return np.array_equal(keras.ops.convert_to_numpy(initializer(weight.shape, weight.dtype)), weight.numpy())
 
 
 def _describe(thing, always: tuple[str, ...] = ()) -> dict:

@@ -340,15 +340,36 @@ def make_set(value):
     ],
 )
 def test_weights_count_that_the_builder_sets(make):
-    def start(*made):
-        return describe_start(*(keras.Sequential([keras.Input((784,)), *make(value)]) for value in made))
+    def start(value):
+        return describe_start(build(value), lambda: build(value))
 
-    assert start(1.0, 1.0) == start(1.0, 1.0) != start(2.0, 2.0)
+    def build(value):
+        return keras.Sequential([keras.Input((784,)), *make(value)])
+
+    assert start(1.0) == start(1.0) != start(2.0)
 
 
 def test_weights_that_initializers_give_do_not_count():
-    def make():
+    def make(*inner):
         drawn, fixed = layers.Dense(8), layers.Dense(10, kernel_initializer=keras.initializers.HeNormal(seed=1))
-        return keras.Sequential([keras.Input((784,)), drawn, layers.BatchNormalization(), fixed])
+        return keras.Sequential([keras.Input((784,)), drawn, layers.BatchNormalization(), *inner, fixed])
 
-    assert describe_start(make(), make()) == {}
+    assert describe_start(make(), build=None) == {}  # without a look at another one
+
+    def make_recurrent():
+        return make(layers.Reshape((4, 2)), layers.LSTM(3), layers.Dropout(0.1))
+
+    assert describe_start(make_recurrent(), make_recurrent) == {}
+
+    class Own(layers.Layer):  # no copy can be made of it, so its own weight is told, though it is but zeros
+        def __init__(self, size):
+            super().__init__()
+            self.size = size
+
+        def build(self, shape):
+            self.mine = self.add_weight((self.size,), initializer="zeros", name="mine")
+
+        def call(self, x):
+            return x + self.mine
+
+    assert len(describe_start(make(Own(8)), lambda: make(Own(8)))) == 1

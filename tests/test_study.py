@@ -96,7 +96,10 @@ def test_a_bad_study_is_told_in_one_line(changes, told):
         ({"over": (0.1, "a")}, "study s, dropout='a': the builder fails"),
         ({"fixed": MLP | {"train_size": 501}}, "study s: train_size is 501"),
         ({"vary": "optimizer", "over": ("adam", "adan")}, "optimizer='adan': the builder fails"),
-        ({"build": crop}, r"returns another network each time \(RandomCrop seed differs\), but"),
+        (
+            {"build": crop},
+            r"another network than a moment ago \(RandomCrop seed differs\); what it returns must depend",
+        ),
     ],
 )
 def test_a_study_that_cannot_run_trains_nothing(changes, told, few, project):
