@@ -24,6 +24,8 @@ from mnist_lab.train import flatten, is_keras_own, keras
 
 PLAIN = (bool, int, float, str, bytes, type(None))
 LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
+# the text of every function described, by its code: a worker, which has no notebook to read it in, is sent them all
+texts: dict[types.CodeType, str] = {}
 LIBRARY_FUNCTIONS = (types.BuiltinFunctionType, np.ufunc, type(np.mean))
 
 
@@ -353,15 +355,17 @@ def _defaults(function) -> list[tuple]:
 
 def _text(function) -> str:
     """The text of a function. Raises LabError where there is none, and where it is another than what runs."""
-    code = function.__code__
+    code, file, wrong = function.__code__, function.__code__.co_filename, ""
     try:
         text = _lambda_text(code) if code.co_name == "<lambda>" else textwrap.dedent(inspect.getsource(code))
+        if Path(file).is_file() and code not in _compile("".join(linecache.getlines(file)), file):
+            wrong = f"{file} was changed since {function.__name__} was imported: restart the kernel"
     except (OSError, TypeError):
-        raise LabError(f"{function.__name__} cannot be recognised again: it has no source") from None
-    file = code.co_filename
-    if Path(file).is_file() and code not in _compile("".join(linecache.getlines(file)), file):
-        raise LabError(f"{file} was changed since {function.__name__} was imported: restart the kernel")
-    return text
+        wrong = f"{function.__name__} cannot be recognised again: it has no source"
+    if wrong and code not in texts:
+        raise LabError(wrong)
+    texts[code] = texts[code] if wrong else text
+    return texts[code]
 
 
 @lru_cache(maxsize=8)

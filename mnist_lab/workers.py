@@ -1,6 +1,5 @@
 """Trains runs in worker processes, one thread each: so a run has the same bits whoever trains beside it."""
 
-import linecache
 import math
 import os
 import pickle
@@ -24,7 +23,7 @@ from tqdm import tqdm as terminal_tqdm
 from tqdm.auto import tqdm
 
 from mnist_lab.data import Digits
-from mnist_lab.describe import describe_model, differs
+from mnist_lab.describe import describe_model, differs, texts
 from mnist_lab.errors import LabError
 from mnist_lab.record import MACHINE
 from mnist_lab.train import Trainer, build_model, keras, one_line, prepare, to_tensors, use_one_thread
@@ -62,8 +61,6 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
     """
     if not missing:
         return
-    # the text of a notebook's cells, by which their code is recognised; no file holds it
-    cells = {name: entry for name, entry in linecache.cache.items() if len(entry) == 4 and entry[1] is None}
     sent = {}
     for c in dict.fromkeys(configuration for configuration, _ in missing):
         prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
@@ -71,7 +68,7 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
         try:
             sent[c] = (
                 replace(c, label=None, build=None, settings=None),
-                cloudpickle.dumps((c.build, c.settings, cells)),
+                cloudpickle.dumps((c.build, c.settings, texts)),
             )
         except Exception as error:
             raise LabError(f"{c.where}: the builder cannot be sent to a worker ({one_line(error)})") from None
@@ -146,8 +143,8 @@ def _train_one(number: int, configuration: Configuration, builder: bytes, seed: 
         keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
         keras.utils.set_random_seed(int(seed))
         digits = _cached_digits(configuration)
-        build, settings, cells = pickle.loads(builder)
-        linecache.cache.update(cells)
+        build, settings, sent = pickle.loads(builder)
+        texts.update(sent)
         model = build_model(build, settings, digits.train, "")
         _compare_with_key(model, configuration)
         trainer = _cached_trainer(configuration, model, digits)
@@ -164,12 +161,10 @@ def _train_one(number: int, configuration: Configuration, builder: bytes, seed: 
 
 def _compare_with_key(model, configuration: Configuration) -> None:
     """See that a model built here is the one that was built for the key. Raises LabError if not."""
-    try:
-        told = describe_model(model)
-    except LabError:
-        return  # a script that was changed since it was started; its code came with the builder, as it was then
     known = configuration.key.keywords["model"]
-    changed = differs(told, {name: known[name] for name in known if name != "start"})  # which is the parent's matter
+    changed = differs(
+        describe_model(model), {name: known[name] for name in known if name != "start"}
+    )  # which is the parent's matter
     if changed:
         raise LabError(
             f"the builder returned another network than a moment ago ({changed} differs); what it returns must depend "

@@ -311,11 +311,14 @@ def test_a_module_changed_since_it_was_imported_is_refused(tmp_path, monkeypatch
     module = tmp_path / "losses_of_mine.py"
     module.write_text("def loss(y_true, y_pred):\n    return abs(y_true - y_pred)\n")
     mine = importlib.import_module("losses_of_mine")
-    describe(loss=mine.loss)
+    before = describe(loss=mine.loss)
+    mine = importlib.reload(mine)
     module.write_text("def loss(y_true, y_pred):\n    return abs(y_true - y_pred) ** 1.5\n")
+    assert describe(loss=mine.loss) == before  # what it was is known
+    monkeypatch.setattr("mnist_lab.describe.texts", {})
     with pytest.raises(LabError, match=r"losses_of_mine\.py was changed since loss was imported: restart the kernel"):
         describe(loss=mine.loss)
-    describe(loss=importlib.reload(mine).loss)
+    assert describe(loss=importlib.reload(mine).loss) != before
 
 
 def make_adapted(scale):

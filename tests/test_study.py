@@ -266,7 +266,7 @@ def test_a_network_other_than_the_one_in_the_key_is_refused(few, project, monkey
 
 
 def test_a_network_that_a_notebook_makes_is_compared_with_the_one_in_the_key(few, project):
-    """Also where the code of a loss stands in a cell, which no file holds for the workers to read."""
+    """Also where a loss stands in a cell, whose text no file holds for the workers to read."""
     text = """
 def loss(y_true, y_pred):
     return keras.ops.mean(abs(y_true - y_pred) ** POWER)
