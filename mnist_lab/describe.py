@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_lab.errors import LabError
-from mnist_lab.train import flatten, is_keras_own, keras
+from mnist_lab.train import flatten, is_keras_own, keras, one_line
 
 PLAIN = (bool, int, float, str, bytes, type(None))
 LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
@@ -96,12 +96,13 @@ def _describe(thing, always: tuple[str, ...] = ()) -> dict:
     """Describe a Keras object (layer, optimizer, loss, metric, initializer...) by its class and its settings."""
     kind = type(thing)
     text = {"class": kind.__name__} if is_keras_own(kind) else {"class": kind.__name__, "source": _source(kind)}
-    if isinstance(thing, keras.Model) and is_keras_own(kind):
-        return text | _describe_network(thing)
+    if isinstance(thing, keras.Model) and (is_keras_own(kind) or hasattr(thing, "operations")):
+        kept = {} if is_keras_own(kind) else {"settings": _describe_kept(thing, set(), {})}
+        return text | kept | _describe_network(thing)
     try:
         config = dict(thing.get_config())
-    except Exception:
-        raise LabError(f"{kind.__name__} cannot be recognised again: give it a get_config() method") from None
+    except Exception as error:
+        raise LabError(f"{kind.__name__} cannot be recognised again: get_config() fails ({one_line(error)})") from None
     if isinstance(thing, keras.layers.InputLayer):
         return text | {"settings": {"batch_shape": _plain(config["batch_shape"])}}
     config |= _hidden_arguments(thing, config)
@@ -197,9 +198,7 @@ def _describe_kept(thing, told: set[str], plain: dict) -> dict:
 
     Raises LabError for what cannot be told, unless the class has a `get_config` of its own.
     """
-    families = {keras.Layer: keras.Layer, keras.Optimizer: keras.optimizers.SGD, keras.Loss: keras.Loss}
-    families[keras.Metric] = keras.metrics.Mean
-    of_keras = next((vars(make()) for family, make in families.items() if isinstance(thing, family)), {})
+    of_keras = _keras_attributes(thing)
     tells = next((kind for kind in type(thing).__mro__ if "get_config" in vars(kind)), object)
     described = {}
     for name, value in vars(thing).items():
@@ -219,6 +218,23 @@ def _describe_kept(thing, told: set[str], plain: dict) -> dict:
                     "again: give it a get_config() method that tells of all that counts"
                 ) from None
     return described
+
+
+def _keras_attributes(thing) -> set[str]:
+    """The attributes that Keras itself gives to an object of this family."""
+    if isinstance(thing, keras.Model):
+        inputs, dense = keras.Input((1,)), keras.layers.Dense(1)
+        made = [keras.Model(inputs, dense(inputs)), keras.Sequential([inputs, dense])]
+        for model in made:
+            model.compile()
+        return {name for model in made for name in vars(model)}
+    families = {
+        keras.layers.Layer: keras.layers.Layer,
+        keras.optimizers.Optimizer: keras.optimizers.SGD,
+        keras.losses.Loss: keras.losses.Loss,
+        keras.metrics.Metric: keras.metrics.Mean,
+    }
+    return next(({*vars(make())} for family, make in families.items() if isinstance(thing, family)), set())
 
 
 def _same(a, b) -> bool:
@@ -276,6 +292,7 @@ def _describe_loss(loss) -> dict:
 
 
 def _describe_measure(measure) -> dict:
+    measure = getattr(measure, "python_function", measure)  # under tf.function
     if inspect.isfunction(measure):
         return {"function": measure.__name__} | ({} if _from_library(measure) else {"source": _source(measure)})
     return _describe(measure)

@@ -243,6 +243,17 @@ def test_what_an_object_of_ones_own_keeps_counts():
     with pytest.raises(LabError, match="Inherited keeps later, a object"):
         describe(loss=later(object()))
 
+    class Mine(keras.Sequential):
+        rate = 1
+
+    def subclass(rate):
+        network = Mine([keras.Input((784,)), layers.Dense(10)])
+        network.compile(loss="mse")
+        network.rate = rate
+        return describe_model(network)
+
+    assert subclass(1) == subclass(1) != subclass(2)
+
     class Block(layers.Layer):
         def __init__(self, **settings):
             super().__init__()
@@ -264,6 +275,8 @@ def test_code_behind_a_wrapper_a_method_or_a_module_counts(monkeypatch):
 
     assert describe(loss=wrap(1)) == describe(loss=wrap(1)) != describe(loss=wrap(2))
 
+    traced = [tf.function(make_loss(power)) for power in (1, 1, 2)]
+    assert describe(loss=traced[0]) == describe(loss=traced[1]) != describe(loss=traced[2])
     plain = [tf.autograph.experimental.do_not_convert(make_loss(power)) for power in (1, 1, 2)]
     assert describe(loss=plain[0]) == describe(loss=plain[1]) != describe(loss=plain[2])
 
