@@ -19,6 +19,12 @@ def is_whole(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def check_whole(what: str, value: object, least: int) -> None:
+    """Raises LabError, in one line that begins with `what`, for anything but a whole number from `least`."""
+    if not is_whole(value) or value < least:
+        raise LabError(f"{what} is {value!r}, but allowed is a whole number from {least}")
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images `x` and their one-hot labels `y`, row by row."""

@@ -14,7 +14,7 @@ import sysconfig
 import textwrap
 import types
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,13 @@ from mnist_lab.train import flatten, is_keras_own, keras, one_line
 
 PLAIN = (bool, int, float, str, bytes, type(None))
 LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
+# Keras's kinds of objects that users write classes of, and the plainest of each
+PLAINEST = {
+    keras.layers.Layer: keras.layers.Layer,
+    keras.optimizers.Optimizer: keras.optimizers.SGD,
+    keras.losses.Loss: keras.losses.Loss,
+    keras.metrics.Metric: keras.metrics.Mean,
+}
 # the text of every function described, by its code: a worker, which has no notebook to read it in, is sent them all
 texts: dict[types.CodeType, str] = {}
 LIBRARY_FUNCTIONS = (types.BuiltinFunctionType, np.ufunc, type(np.mean))
@@ -106,16 +113,15 @@ def _describe(thing, always: tuple[str, ...] = ()) -> dict:
     if isinstance(thing, keras.layers.InputLayer):
         return text | {"settings": {"batch_shape": _plain(config["batch_shape"])}}
     config |= _hidden_arguments(thing, config)
-    plain = _make_plain(thing, config)
-    defaults = {} if plain is None else plain.get_config()
-    defaults |= {} if plain is None else _hidden_arguments(plain, defaults)
+    required = [parameter.name for parameter in _parameters(thing) if parameter.default is parameter.empty]
+    defaults, kept_by_default = _make_defaults(thing, {n: getattr(thing, n, config.get(n)) for n in required})
     settings = {}
     for name, value in config.items():
-        given = name in _required(thing) or name in always or name not in defaults
+        given = name in required or name in always or name not in defaults
         if name not in ("name", "dtype") and (given or not _same(defaults[name], value)):
             settings[name] = _describe_setting(thing, name, value)
     if not is_keras_own(kind):
-        settings |= _describe_kept(thing, {*config}, {} if plain is None else vars(plain))
+        settings |= _describe_kept(thing, {*config}, kept_by_default)
     policy = getattr(getattr(thing, "dtype_policy", None), "name", "float32")
     return text | {"settings": settings} | ({} if policy == "float32" else {"policy": policy})
 
@@ -156,18 +162,14 @@ def _parameters(thing) -> list[inspect.Parameter]:
     return [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def _required(thing) -> list[str]:
-    return [parameter.name for parameter in _parameters(thing) if parameter.default is parameter.empty]
-
-
-def _make_plain(thing, config: dict):
-    """The same with every argument at its default that has one; None where that cannot be made."""
+def _make_defaults(thing, required: dict) -> tuple[dict, dict]:
+    """The configuration and the attributes of the same with every argument at its default but the required ones."""
     try:
-        plain = type(thing)(**{name: getattr(thing, name, config.get(name)) for name in _required(thing)})
-        plain.get_config()
-        return plain
+        plain = type(thing)(**required)
+        config = plain.get_config()
     except Exception:
-        return None  # then every argument enters the description
+        return {}, {}  # then every argument enters the description
+    return config | _hidden_arguments(plain, config), vars(plain)
 
 
 def _hidden_arguments(thing, config: dict) -> dict:
@@ -198,7 +200,8 @@ def _describe_kept(thing, told: set[str], plain: dict) -> dict:
 
     Raises LabError for what cannot be told, unless the class has a `get_config` of its own.
     """
-    of_keras = _keras_attributes(thing)
+    family = next((family for family in (keras.Model, *PLAINEST) if isinstance(thing, family)), None)
+    of_keras = _keras_attributes(family) if family else set()
     tells = next((kind for kind in type(thing).__mro__ if "get_config" in vars(kind)), object)
     described = {}
     for name, value in vars(thing).items():
@@ -220,21 +223,17 @@ def _describe_kept(thing, told: set[str], plain: dict) -> dict:
     return described
 
 
-def _keras_attributes(thing) -> set[str]:
-    """The attributes that Keras itself gives to an object of this family."""
-    if isinstance(thing, keras.Model):
+@cache
+def _keras_attributes(family: type) -> set[str]:
+    """The attributes that Keras itself gives to the objects of a family."""
+    if family is keras.Model:
         inputs, dense = keras.Input((1,)), keras.layers.Dense(1)
         made = [keras.Model(inputs, dense(inputs)), keras.Sequential([inputs, dense])]
         for model in made:
             model.compile()
-        return {name for model in made for name in vars(model)}
-    families = {
-        keras.layers.Layer: keras.layers.Layer,
-        keras.optimizers.Optimizer: keras.optimizers.SGD,
-        keras.losses.Loss: keras.losses.Loss,
-        keras.metrics.Metric: keras.metrics.Mean,
-    }
-    return next(({*vars(make())} for family, make in families.items() if isinstance(thing, family)), set())
+    else:
+        made = [PLAINEST[family]()]
+    return {name for one in made for name in vars(one)}
 
 
 def _same(a, b) -> bool:
@@ -253,7 +252,7 @@ def _describe_setting(thing, name: str, value):
 def _describe_value(where: str, raw, value):
     """Describe a value, as a configuration tells it; what is only named there (a user's function) as it is, `raw`."""
     if inspect.isfunction(raw) and not _from_library(raw):
-        return {"function": raw.__name__, "source": _source(raw)}
+        return _describe_function(raw)
     if isinstance(value, dict) and {"class_name", "config"} <= set(value):
         if hasattr(raw, "get_config"):
             return _describe(raw)
@@ -268,7 +267,7 @@ def _describe_value(where: str, raw, value):
     if hasattr(value, "get_config"):
         return _describe(value)
     if inspect.isfunction(value):
-        return {"function": value.__name__}
+        return _describe_function(value)
     if isinstance(value, dict):
         inner = raw if isinstance(raw, dict) else {}
         return {str(name): _describe_value(where, inner.get(name), one) for name, one in value.items()}
@@ -293,9 +292,11 @@ def _describe_loss(loss) -> dict:
 
 def _describe_measure(measure) -> dict:
     measure = getattr(measure, "python_function", measure)  # under tf.function
-    if inspect.isfunction(measure):
-        return {"function": measure.__name__} | ({} if _from_library(measure) else {"source": _source(measure)})
-    return _describe(measure)
+    return _describe_function(measure) if inspect.isfunction(measure) else _describe(measure)
+
+
+def _describe_function(function) -> dict:
+    return {"function": function.__name__} | ({} if _from_library(function) else {"source": _source(function)})
 
 
 def _describe_metric(metric):

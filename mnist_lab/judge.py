@@ -73,7 +73,7 @@ def compare(results: Results, reference: object, metric: str = "val_accuracy") -
     where = f"compare: {results.name}, {results.vary}"
     seeds = {v: check_seeds(in_percent(metric, last[v]), f"{where} {v}, {metric}") for v in last}
     number = FORMATS["of loss" if metric.endswith("loss") else "points"]
-    found = {str(v): difference(seeds[v], seeds[reference]).format(number) for v in last if v != reference}
+    found = {str(v): Difference(seeds[v], seeds[reference]).estimate().format(number) for v in last if v != reference}
     title = TITLES.get(metric, metric).replace("(%)", "(points)")
     return pd.DataFrame({f"{title} less that of {reference}": found}).rename_axis(results.vary)
 

@@ -195,8 +195,10 @@ def replace_file(path: Path, write: Callable[[io.BufferedWriter], None]) -> None
         raise LabError(f"{path}: cannot be written ({error.strerror or error}); what it held is still there") from None
 
 
-def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None = None) -> None:
+def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None = None) -> int:
     """Add whole runs to a record. `keep` lists the keys the record is to hold, in order; others are dropped.
+
+    Returns how many runs were dropped.
 
     Safe against kills and against other writers: the file is read, merged and replaced under a lock. Raises LabError,
     and leaves the file as it was, where it could not be read again.
@@ -221,3 +223,4 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], keep: list[str] | None 
         except LabError as error:
             raise LabError(f"{path}: nothing was written, since it could not be read again: {error}") from None
         replace_file(path, lambda new: new.write(text.encode()))
+    return 0 if keep is None else len(set(old["key"]) - set(keep))

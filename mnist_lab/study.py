@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from mnist_lab.data import Digits, Split, is_whole
+from mnist_lab.data import Digits, Split, check_whole, is_whole
 from mnist_lab.describe import describe_model, describe_start
 from mnist_lab.errors import LabError
 from mnist_lab.record import (
@@ -139,8 +139,8 @@ class Study:
                 raise self._error(f"build needs the setting {name!r}")
         for name in ("epochs", "batch_size", "train_size"):
             value = settings.get(name, FIT_SETTINGS[name])
-            if not (is_whole(value) and value > 0) and not (name == "train_size" and value is None):
-                raise self._error(f"{name} is {value!r}, but allowed is a whole number from 1")
+            if not (name == "train_size" and value is None):
+                check_whole(f"study {self.name}: {name}", value, 1)
 
     def _error(self, message: str) -> LabError:
         return LabError(f"study {self.name}: {message}")
@@ -210,8 +210,7 @@ def run(
     if mode == "record":  # only now that all is there, drop what the study does not ask for
         if study.keep:
             write_probabilities(record, study.keep, {key: found[key][1] for key in asked}, keep=asked)
-        dropped = len(set(read_record(record)["key"]) - set(asked))
-        write_runs(record, [rows for rows, _ in found.values()], keep=asked)
+        dropped = write_runs(record, [rows for rows, _ in found.values()], keep=asked)
         if dropped:
             told = f"{dropped} {'runs' if dropped > 1 else 'run'} that it does not ask for dropped from {record}"
             print(f"{study.name}: {told}", file=sys.stderr)
@@ -311,8 +310,7 @@ def cut(digits: Digits, train_size: int | None, where: str) -> tuple[Digits, str
     Raises LabError, in one line that begins with `where`, if there are not as many.
     """
     size = len(digits.train) if train_size is None else train_size
-    if not is_whole(size) or size < 1:
-        raise LabError(f"{where}: train_size is {train_size!r}, but allowed is a whole number from 1")
+    check_whole(f"{where}: train_size", size, 1)
     if size > len(digits.train):
         raise LabError(f"{where}: train_size is {size}, but there are {len(digits.train)} training images")
     part = Digits(digits.train[:size], digits.val, digits.test)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
-from mnist_lab.data import Split, is_whole
+from mnist_lab.data import Split, check_whole
 from mnist_lab.errors import LabError
 from mnist_lab.record import MACHINE, TEXT, WHOLE
 
@@ -348,8 +348,7 @@ def fit(
     Raises LabError, in one line, for what cannot be trained and for a setting of the wrong kind.
     """
     for name, value, least in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
-        if not is_whole(value) or value < least:
-            raise LabError(f"fit: {name} is {value!r}, but allowed is a whole number from {least}")
+        check_whole(f"fit: {name}", value, least)
     if not (validation_data is None or (isinstance(validation_data, (tuple, list)) and len(validation_data) == 2)):
         raise LabError("fit: validation_data must be a pair, images and labels")
     train = Split(x, y)
