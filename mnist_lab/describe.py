@@ -103,18 +103,21 @@ def _describe(thing, always: tuple[str, ...] = ()) -> dict:
     """Describe a Keras object (layer, optimizer, loss, metric, initializer...) by its class and its settings."""
     kind = type(thing)
     text = {"class": kind.__name__} if is_keras_own(kind) else {"class": kind.__name__, "source": _source(kind)}
-    if isinstance(thing, keras.Model) and (is_keras_own(kind) or hasattr(thing, "operations")):
-        kept = {} if is_keras_own(kind) else {"settings": _describe_kept(thing, set(), {})}
-        return text | kept | _describe_network(thing)
+    if isinstance(thing, keras.Model) and is_keras_own(kind):
+        return text | _describe_network(thing)
     try:
         config = dict(thing.get_config())
     except Exception as error:
         raise LabError(f"{kind.__name__} cannot be recognised again: get_config() fails ({one_line(error)})") from None
+    if (
+        isinstance(thing, keras.Model) and hasattr(thing, "operations") and "layers" in config
+    ):  # not where a functional subclass has its own __init__
+        return text | {"settings": _describe_kept(thing, set(), {})} | _describe_network(thing)
     if isinstance(thing, keras.layers.InputLayer):
         return text | {"settings": {"batch_shape": _plain(config["batch_shape"])}}
     config |= _hidden_arguments(thing, config)
     required = [parameter.name for parameter in _parameters(thing) if parameter.default is parameter.empty]
-    defaults, kept_by_default = _make_defaults(thing, {n: getattr(thing, n, config.get(n)) for n in required})
+    defaults, kept_by_default = _make_defaults(thing, config, required)
     settings = {}
     for name, value in config.items():
         given = name in required or name in always or name not in defaults
@@ -162,14 +165,14 @@ def _parameters(thing) -> list[inspect.Parameter]:
     return [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def _make_defaults(thing, required: dict) -> tuple[dict, dict]:
+def _make_defaults(thing, config: dict, required: list[str]) -> tuple[dict, dict]:
     """The configuration and the attributes of the same with every argument at its default but the required ones."""
     try:
-        plain = type(thing)(**required)
-        config = plain.get_config()
+        plain = type(thing)(**{name: getattr(thing, name, config.get(name)) for name in required})
+        told = plain.get_config()
     except Exception:
         return {}, {}  # then every argument enters the description
-    return config | _hidden_arguments(plain, config), vars(plain)
+    return told | _hidden_arguments(plain, told), vars(plain)
 
 
 def _hidden_arguments(thing, config: dict) -> dict:

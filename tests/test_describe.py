@@ -180,11 +180,24 @@ def test_own_code_counts_wherever_it_is(monkeypatch):
     assert describe(loss=make_smoothed(0.1)) == describe(loss=make_smoothed(0.1)) != describe(loss=make_smoothed(0.2))
 
 
+def make_subclass():
+    class Mine(keras.Model):
+        def __init__(self, units=8):
+            inputs = keras.Input((784,))
+            super().__init__(inputs, layers.Dense(10)(layers.Dense(units)(inputs)))
+
+    network = Mine()
+    network.compile(loss="mse")
+    return network
+
+
 def test_what_cannot_be_recognised_again_is_refused():
     source = {"__name__": "elsewhere"}
     exec("def unseen(y_true, y_pred): return (y_true - y_pred) ** 2", source)
     with pytest.raises(LabError, match="unseen cannot be recognised again: it has no source"):
         describe(loss=source["unseen"])
+    with pytest.raises(LabError, match="Mine takes units and keeps no such attribute"):
+        describe_model(make_subclass())
     with pytest.raises(LabError, match="loss uses power, a object"):
         describe(loss=make_loss(object()))
 
