@@ -109,9 +109,8 @@ def _describe(thing, always: tuple[str, ...] = ()) -> dict:
         config = dict(thing.get_config())
     except Exception as error:
         raise LabError(f"{kind.__name__} cannot be recognised again: get_config() fails ({one_line(error)})") from None
-    if (
-        isinstance(thing, keras.Model) and hasattr(thing, "operations") and "layers" in config
-    ):  # not where a functional subclass has its own __init__
+    # a functional subclass; one with an __init__ of its own does not tell its layers
+    if isinstance(thing, keras.Model) and hasattr(thing, "operations") and "layers" in config:
         return text | {"settings": _describe_kept(thing, set(), {})} | _describe_network(thing)
     if isinstance(thing, keras.layers.InputLayer):
         return text | {"settings": {"batch_shape": _plain(config["batch_shape"])}}
