@@ -13,14 +13,13 @@ import re
 import sysconfig
 import textwrap
 import types
-from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from mnist_lab.errors import LabError
-from mnist_lab.train import flatten, is_keras_own, keras, one_line
+from mnist_lab.train import is_keras_own, keras, one_line
 
 PLAIN = (bool, int, float, str, bytes, type(None))
 LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
@@ -67,38 +66,6 @@ def differs(told, other, where: str = "") -> str:
     return where.replace(" settings", "").strip() or "compile"
 
 
-def describe_start(model, build: Callable) -> dict[str, str]:
-    """Digests of the weights that a builder has set itself, by their place: those of an adapted layer, or of a file.
-
-    Such weights are not what the layers' initializers give, and the same in another model, as `build()` returns it,
-    since no seed decides them.
-    """
-    drawn = {id(weight) for layer in flatten(model) for weight in layer.weights if _is_drawn(layer, weight)}
-    if drawn == {id(weight) for weight in model.weights}:
-        return {}  # as always, and by far the fastest
-    twin = build()
-    try:
-        initial = [weight.numpy() for weight in keras.models.clone_model(model).weights]
-    except Exception:
-        initial = []
-    if len(initial) != len(model.weights):
-        initial = [None] * len(model.weights)  # then all that no seed decides is told
-    told = {}
-    for place, (weight, again, fresh) in enumerate(zip(model.weights, twin.weights, initial, strict=True)):
-        ours = weight.numpy()
-        if id(weight) not in drawn and np.array_equal(ours, again.numpy()) and not np.array_equal(ours, fresh):
-            told[str(place)] = hashlib.sha256(ours).hexdigest()
-    return told
-
-
-def _is_drawn(layer, weight) -> bool:
-    """Whether a weight is what its layer's initializer gives; one of Keras's gives the same each time, once made."""
-    initializer = getattr(layer, f"{weight.name}_initializer", None)
-    if not isinstance(initializer, keras.initializers.Initializer):
-        return False
-    return np.array_equal(keras.ops.convert_to_numpy(initializer(weight.shape, weight.dtype)), weight.numpy())
-
-
 def _describe(thing, always: tuple[str, ...] = ()) -> dict:
     """Describe a Keras object (layer, optimizer, loss, metric, initializer...) by its class and its settings."""
     kind = type(thing)
@@ -115,10 +82,12 @@ def _describe(thing, always: tuple[str, ...] = ()) -> dict:
     if isinstance(thing, keras.layers.InputLayer):
         return text | {"settings": {"batch_shape": _plain(config["batch_shape"])}}
     config |= _hidden_arguments(thing, config)
-    required = [parameter.name for parameter in _parameters(thing) if parameter.default is parameter.empty]
+    required = [name for name, parameter in _parameters(thing).items() if parameter.default is parameter.empty]
     defaults, kept_by_default = _make_defaults(thing, config, required)
     settings = {}
     for name, value in config.items():
+        if name == "seed" and defaults.get(name) is not None and _parameters(thing)[name].default is None:
+            continue  # drawn where none is given; start.py tells of one that is
         given = name in required or name in always or name not in defaults
         if name not in ("name", "dtype") and (given or not _same(defaults[name], value)):
             settings[name] = _describe_setting(thing, name, value)
@@ -158,10 +127,10 @@ def _rename(node, place: dict):
     return place.get(node, node) if isinstance(node, str) else node
 
 
-def _parameters(thing) -> list[inspect.Parameter]:
+def _parameters(thing) -> dict[str, inspect.Parameter]:
     """What the class of `thing` is made from, by name."""
-    every = list(inspect.signature(type(thing).__init__).parameters.values())[1:]
-    return [p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    _, *every = inspect.signature(type(thing).__init__).parameters.values()
+    return {p.name: p for p in every if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def _make_defaults(thing, config: dict, required: list[str]) -> tuple[dict, dict]:
@@ -182,7 +151,7 @@ def _hidden_arguments(thing, config: dict) -> dict:
     maker = next(kind for kind in type(thing).__mro__ if "__init__" in vars(kind))
     kept = {**getattr(thing, "_fn_kwargs", {}), **getattr(thing, "__dict__", {})}
     hidden = {}
-    for name in (parameter.name for parameter in _parameters(thing)):
+    for name in _parameters(thing):
         if name in config or name in ("name", "dtype"):
             continue
         place = next((place for place in (name, f"_{name}") if place in kept), None)
@@ -209,7 +178,7 @@ def _describe_kept(thing, told: set[str], plain: dict) -> dict:
     for name, value in vars(thing).items():
         if {name, name.removeprefix("_")} & told or name in of_keras or name.startswith("_self_"):
             continue
-        # weights and random states are not settings: what they start with is told by describe_start
+        # weights and random states are not settings: what they start with is told by start.py
         if isinstance(value, (keras.Variable, keras.random.SeedGenerator, keras.InputSpec)):
             continue
         if name in plain and _same(plain[name], value):

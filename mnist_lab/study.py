@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.data import Digits, Split, check_whole, is_whole
-from mnist_lab.describe import describe_model, describe_start
+from mnist_lab.describe import describe_model
 from mnist_lab.errors import LabError
 from mnist_lab.record import (
     COLUMNS,
@@ -33,6 +33,7 @@ from mnist_lab.record import (
     write_runs,
 )
 from mnist_lab.results import Results
+from mnist_lab.start import build_seeded
 from mnist_lab.train import build_model, flatten
 from mnist_lab.workers import CLEAN, Configuration, train_all
 
@@ -328,9 +329,8 @@ def configure(
     keep: str | None = None,
 ) -> Configuration:
     """Build one model, and say what of it and of its settings decides a run. Raises LabError where it cannot be."""
-    model = build_model(build, settings, digits.train, where)
+    model, start = build_seeded(lambda: build_model(build, settings, digits.train, where), where)
     described = describe_model(model)
-    start = describe_start(model, lambda: build_model(build, settings, digits.train, where))
     described |= {"start": start} if start else {}
     told = {**FIT_SETTINGS, **settings}
     epochs, batch_size = int(told["epochs"]), int(told["batch_size"])

@@ -1,0 +1,126 @@
+"""Tells what a network starts training from, where its builder decides that and not the seed of the run.
+
+Initializers and dropout that are given no seed take one from Python's generator when they are made. So a builder is
+called here under a seed of ours, and what it returns is compared with what that seed must give.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from mnist_lab.errors import LabError
+from mnist_lab.train import flatten, is_keras_own, keras
+
+SEEDS = 7_046_029, 25_214_903  # which nobody would choose
+DRAWN = 1_000  # numbers that are known of a seed; a network that takes more only takes longer to look at
+
+
+def build_seeded(build: Callable, where: str) -> tuple[keras.Model, dict[str, str]]:
+    """Return the model that `build()` gives, and what of its start the seed of a run does not decide, by the place.
+
+    That is what the builder sets by itself (the weights of an adapted layer, or of a file), a seed that it gives, and
+    what it freezes. Nothing, for most. The state of the generators of Python and numpy is left as it was.
+
+    Raises LabError, in one line that begins with `where`, for a start that does not repeat, or comes from outside.
+    """
+    model, told, after = _build(build, SEEDS[0])
+    if not any(kind in ("drawn", "own", "set") for kind, _, _ in told.values()):
+        return model, {place: " ".join(entry).strip() for place, entry in told.items()}
+    _, again, _ = _build(build, SEEDS[0])
+    _, other, after_other = _build(build, SEEDS[1])
+    start = {}
+    for place, entry in told.items():
+        kind, frozen = entry[0], entry[2]
+        if kind == "set" and again.get(place) != entry:
+            raise LabError(
+                f"{where}: the builder sets weights that come out differently each time, whatever the seed; let it "
+                "draw from np.random or keras.random, and return a new network each time"
+            )
+        if kind in ("drawn", "own") and other.get(place) != entry:  # as it should be
+            start |= {place: frozen} if frozen else {}
+            continue
+        if kind == "drawn" and after != after_other:  # it does not seed the generators itself
+            raise LabError(
+                f"{where}: every seed would start from the same weights, since an initializer or a layer is made "
+                "outside the builder: make it inside, or give it a seed"
+            )
+        start[place] = " ".join(entry).strip()
+    return model, start
+
+
+def _build(build: Callable, seed: int) -> tuple[keras.Model, dict[str, tuple[str, str, str]], tuple]:
+    """Build under a seed: the model, what of it is not as the seed must give it, and where the generator stood then."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        keras.utils.set_random_seed(seed)
+        drawn = {str(keras.initializers.RandomNormal().seed) for _ in range(DRAWN)}
+        keras.utils.set_random_seed(seed)
+        with _watch_weights() as made:
+            model = build()
+        return model, _tell_start(model, made, drawn), random.getstate()
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@contextmanager
+def _watch_weights() -> Iterator[dict[int, tuple]]:
+    """Fill a dict with every weight that a layer makes, by its id: it, its value, its initializer, if it is trained."""
+    made, add_weight = {}, keras.layers.Layer.add_weight
+
+    def watched(layer, *args, **settings):
+        weight = add_weight(layer, *args, **settings)
+        initializer = settings.get("initializer", args[1] if len(args) > 1 else None)
+        made[id(weight)] = weight, weight.numpy().tobytes(), initializer, weight.trainable
+        return weight
+
+    keras.layers.Layer.add_weight = watched
+    try:
+        yield made
+    finally:
+        keras.layers.Layer.add_weight = add_weight
+
+
+def _tell_start(model, made: dict[int, tuple], drawn: set[str]) -> dict[str, tuple[str, str, str]]:
+    """By its place, how a weight or a state of dropout begins: "drawn" from a seed, "given" one, "set", or "made"."""
+    layers = {id(weight): layer for layer in flatten(model) for weight in layer.weights}
+    states = {id(s.state): s for layer in flatten(model) for s in layer._seed_generators}
+    trained = {id(weight) for weight in model.trainable_variables}
+    told = {}
+    for place, variable in enumerate(model.variables):
+        now = variable.numpy()
+        if id(variable) in states:
+            given, seed = states[id(variable)].get_config()["seed"], int(now[0])
+            entry = ("drawn", str(seed)) if given is None else ("given", str(given))
+            frozen = False
+        else:
+            outside = None, None, getattr(layers[id(variable)], f"{variable.name}_initializer", None), True
+            _, first, initializer, trainable = made.get(id(variable), outside)
+            entry = _tell_weight(variable, first, initializer)
+            frozen = trainable and id(variable) not in trained
+        if frozen or not (entry[0] == "made" or (entry[0] == "drawn" and entry[1] in drawn)):
+            told[str(place)] = *entry, "frozen" if frozen else ""
+    if int(model.optimizer.iterations):
+        told["optimizer"] = "set", _digest(*model.optimizer.variables), ""
+    return told
+
+
+def _tell_weight(weight, first: bytes | None, initializer) -> tuple[str, str]:
+    now = weight.numpy().tobytes()
+    ours = isinstance(initializer, keras.initializers.Initializer)
+    if first is None and ours:  # of a layer made outside
+        first = keras.ops.convert_to_numpy(initializer(weight.shape, weight.dtype)).tobytes()
+    if first != now or not (ours or initializer is None or isinstance(initializer, (str, dict))):
+        return "set", _digest(weight)
+    if ours and not is_keras_own(type(initializer)):
+        return "own", _digest(weight)
+    if ours and initializer.get_config().get("seed", 0) is None:
+        return "drawn", str(initializer.seed)
+    return "made", ""
+
+
+def _digest(*variables) -> str:
+    return hashlib.sha256(b"".join(variable.numpy().tobytes() for variable in variables)).hexdigest()
