@@ -68,13 +68,21 @@ def _build(build: Callable, seed: int) -> tuple[keras.Model, dict[str, tuple[str
 
 @contextmanager
 def _watch_weights() -> Iterator[dict[int, tuple]]:
-    """Fill a dict with every weight that a layer makes, by its id: it, its value, its initializer, if it is trained."""
+    """Fill a dict with every weight that a layer makes, by its id: it, its initializer, what that gave, if trained."""
     made, add_weight = {}, keras.layers.Layer.add_weight
 
     def watched(layer, *args, **settings):
-        weight = add_weight(layer, *args, **settings)
-        initializer = settings.get("initializer", args[1] if len(args) > 1 else None)
-        made[id(weight)] = weight, weight.numpy().tobytes(), initializer, weight.trainable
+        settings |= zip(("shape", "initializer", "dtype"), args, strict=False)
+        usual = "glorot_uniform" if "float" in str(settings.get("dtype") or layer.variable_dtype) else "zeros"
+        initializer = keras.initializers.get(settings.get("initializer") or usual)
+        given = []
+
+        def initialize(*args, **settings):  # called when Keras sees fit
+            given.append(initializer(*args, **settings))
+            return given[-1]
+
+        weight = add_weight(layer, **settings | {"initializer": initialize})
+        made[id(weight)] = weight, initializer, given, weight.trainable
         return weight
 
     keras.layers.Layer.add_weight = watched
@@ -85,41 +93,47 @@ def _watch_weights() -> Iterator[dict[int, tuple]]:
 
 
 def _tell_start(model, made: dict[int, tuple], drawn: set[str]) -> dict[str, tuple[str, str, str]]:
-    """By its place, how a weight or a state of dropout begins: "drawn" from a seed, "given" one, "set", or "made"."""
+    """How each weight and state of dropout begins, by its place, unless the seed decides: the kind, what, if frozen.
+
+    The kinds are "drawn" from a seed, "given" one, "set" by hand, by an initializer of one's "own", and just "made".
+    """
     layers = {id(weight): layer for layer in flatten(model) for weight in layer.weights}
     states = {id(s.state): s for layer in flatten(model) for s in layer._seed_generators}
     trained = {id(weight) for weight in model.trainable_variables}
     told = {}
     for place, variable in enumerate(model.variables):
-        now = variable.numpy()
         if id(variable) in states:
-            given, seed = states[id(variable)].get_config()["seed"], int(now[0])
-            entry = ("drawn", str(seed)) if given is None else ("given", str(given))
+            seed = states[id(variable)].get_config()["seed"]
+            kind, what = ("drawn", str(variable.numpy()[0])) if seed is None else ("given", str(seed))
             frozen = False
-        else:
-            outside = None, None, getattr(layers[id(variable)], f"{variable.name}_initializer", None), True
-            _, first, initializer, trainable = made.get(id(variable), outside)
-            entry = _tell_weight(variable, first, initializer)
+        elif id(variable) in made:
+            _, initializer, given, trainable = made[id(variable)]
+            kind, what = _tell_weight(variable, initializer, *given[-1:])
             frozen = trainable and id(variable) not in trained
-        if frozen or not (entry[0] == "made" or (entry[0] == "drawn" and entry[1] in drawn)):
-            told[str(place)] = *entry, "frozen" if frozen else ""
+        else:
+            initializer = getattr(layers[id(variable)], f"{variable.name}_initializer", None)
+            first = [initializer(variable.shape, variable.dtype)] if _is_of_keras(initializer) else []
+            kind, what = _tell_weight(variable, initializer, *first)
+            frozen = id(variable) not in trained
+        if frozen or kind not in ("made", "drawn") or (kind == "drawn" and what not in drawn):
+            told[str(place)] = kind, what, "frozen" if frozen else ""
     if int(model.optimizer.iterations):
         told["optimizer"] = "set", _digest(*model.optimizer.variables), ""
     return told
 
 
-def _tell_weight(weight, first: bytes | None, initializer) -> tuple[str, str]:
-    now = weight.numpy().tobytes()
-    ours = isinstance(initializer, keras.initializers.Initializer)
-    if first is None and ours:  # of a layer made outside
-        first = keras.ops.convert_to_numpy(initializer(weight.shape, weight.dtype)).tobytes()
-    if first != now or not (ours or initializer is None or isinstance(initializer, (str, dict))):
+def _tell_weight(weight, initializer, first=None) -> tuple[str, str]:
+    if first is None or keras.ops.convert_to_numpy(first).tobytes() != weight.numpy().tobytes():
         return "set", _digest(weight)
-    if ours and not is_keras_own(type(initializer)):
+    if not _is_of_keras(initializer):
         return "own", _digest(weight)
-    if ours and initializer.get_config().get("seed", 0) is None:
+    if initializer.get_config().get("seed", 0) is None:
         return "drawn", str(initializer.seed)
     return "made", ""
+
+
+def _is_of_keras(initializer) -> bool:
+    return isinstance(initializer, keras.initializers.Initializer) and is_keras_own(type(initializer))
 
 
 def _digest(*variables) -> str:

@@ -104,16 +104,25 @@ class Own(layers.Layer):
         return x + self.mine
 
 
+class Block(layers.Layer):  # its weights are made where Keras asks for its shape, without a value yet
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.Dense(8)
+
+    def call(self, x):
+        return self.inner(x)
+
+
 def make_many():
     for _ in range(1500):  # more than are known of the seed
         random.random()
     return make(layers.Dense(8), layers.BatchNormalization(), layers.Dropout(0.1))
 
 
-@pytest.mark.parametrize("build", [make_many, make_recurrent, lambda: make(Own())])
+@pytest.mark.parametrize("build", [make_many, make_recurrent, lambda: make(Own()), lambda: make(Block())])
 def test_what_a_seed_decides_does_not_count(build):
     told = start(build)
-    assert not {place for place in told if told[place].startswith("drawn")}
+    assert not {place for place in told if told[place].startswith(("drawn", "set"))}
     assert told == start(build)
 
 
