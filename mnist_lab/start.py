@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from mnist_lab.describe import describe_value
 from mnist_lab.errors import LabError
 from mnist_lab.train import flatten, is_keras_own, keras
 
@@ -68,7 +69,7 @@ def _build(build: Callable, seed: int) -> tuple[keras.Model, dict[str, tuple[str
 
 @contextmanager
 def _watch_weights() -> Iterator[dict[int, tuple]]:
-    """Fill a dict with every weight that a layer makes, by its id: it, its initializer, what that gave, if trained."""
+    """Fill a dict with every weight made, by its id: it, its layer, its initializer, what that gave, if trained."""
     made, add_weight = {}, keras.layers.Layer.add_weight
 
     def watched(layer, *args, **settings):
@@ -82,7 +83,7 @@ def _watch_weights() -> Iterator[dict[int, tuple]]:
             return given[-1]
 
         weight = add_weight(layer, **settings | {"initializer": initialize})
-        made[id(weight)] = weight, initializer, given, weight.trainable
+        made[id(weight)] = weight, layer, initializer, given, weight.trainable
         return weight
 
     keras.layers.Layer.add_weight = watched
@@ -107,8 +108,11 @@ def _tell_start(model, made: dict[int, tuple], drawn: set[str]) -> dict[str, tup
             kind, what = ("drawn", str(variable.numpy()[0])) if seed is None else ("given", str(seed))
             frozen = False
         elif id(variable) in made:
-            _, initializer, given, trainable = made[id(variable)]
+            _, layer, initializer, given, trainable = made[id(variable)]
             kind, what = _tell_weight(variable, initializer, *given[-1:])
+            if not is_keras_own(type(layer)):  # whose arguments say nothing of it
+                parts = initializer, variable.regularizer, variable.constraint
+                told[f"{place} by"] = "made", repr([describe_value(type(layer).__name__, part) for part in parts]), ""
             frozen = trainable and id(variable) not in trained
         else:
             initializer = getattr(layers[id(variable)], f"{variable.name}_initializer", None)

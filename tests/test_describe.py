@@ -1,5 +1,10 @@
+import abc
+import ast
+import dataclasses
+import enum
 import functools
 import importlib
+import sys
 
 import numpy as np
 import program
@@ -312,8 +317,9 @@ def test_code_behind_a_wrapper_a_method_or_a_module_counts(monkeypatch):
 
         return loss
 
-    with pytest.raises(LabError, match="loss uses take, a Power"):
-        describe(loss=by_method(Power()))
+    other = Power()
+    other.exponent = 3
+    assert describe(loss=by_method(Power())) == describe(loss=by_method(Power())) != describe(loss=by_method(other))
     random = np.random.default_rng(0)
     with pytest.raises(LabError, match=r"loss uses power, a (Generator|builtin)"):
         describe(loss=make_loss(random.normal))
@@ -350,3 +356,211 @@ def test_a_module_changed_since_it_was_imported_is_refused(tmp_path, monkeypatch
     with pytest.raises(LabError, match=r"losses_of_mine\.py was changed since loss was imported: restart the kernel"):
         describe(loss=mine.loss)
     assert describe(loss=importlib.reload(mine).loss) != before
+
+
+def test_a_module_counts_that_is_imported_inside_a_function(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def whole(y_true, y_pred):
+        import powers_of_mine
+
+        return powers_of_mine.raise_it(y_true - y_pred)
+
+    def part(y_true, y_pred):
+        from powers_of_mine import raise_it
+
+        return raise_it(y_true - y_pred)
+
+    told = []
+    for power in (1, 2):
+        (tmp_path / "powers_of_mine.py").write_text(f"def raise_it(x):\n    return x**{power}{' ' * power}\n")
+        importlib.invalidate_caches()
+        sys.modules.pop("powers_of_mine", None)
+        told.append((describe(loss=whole), describe(loss=part)))
+    assert told[0][0] != told[1][0]
+    assert told[0][1] != told[1][1]
+
+
+class Apply(layers.Layer):
+    """As students write them: without a get_config, and Keras cannot tell of a function or an array."""
+
+    def __init__(self, what, **others):
+        super().__init__(**others)
+        self._kept = what
+
+    def call(self, x):
+        return self._kept(x) if callable(self._kept) else x * self._kept
+
+
+class Read(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.read = READ  # as from a file
+
+    def call(self, x):
+        return x * self.read
+
+
+READ = [1.0]
+
+
+def test_what_a_layer_without_get_config_keeps_counts(monkeypatch):
+    makes = [
+        lambda n: Apply(np.full(784, n)),
+        lambda n: Apply(tf.fill([784], float(n))),
+        lambda n: Apply(lambda x: n * x),
+        lambda n: Apply(functools.partial(keras.ops.multiply, n)),
+        lambda n: Apply(layers.Dense(n)),
+        lambda n: Apply(len, activity_regularizer=keras.regularizers.L2(n)),
+        lambda n: Apply(len, trainable=n > 2),
+    ]
+    for make_one in makes:
+        first, again, other = (describe(layers.Dense(784), Still(make_one(n))) for n in (2, 2, 3))
+        assert first == again != other
+    before = describe(Read())
+    monkeypatch.setitem(globals(), "READ", [2.0])
+    assert describe(Read()) != before
+
+
+class Still(layers.Layer):
+    """Holds a layer and does nothing with it."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def build(self, shape): ...
+
+    def call(self, x):
+        return x
+
+
+class Kind(enum.Enum):
+    ONE, TWO = 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    power: float
+
+
+class Base(abc.ABC):
+    @functools.cached_property
+    @abc.abstractmethod
+    def power(self): ...
+
+
+class Powered(Base):
+    def __init__(self, power):
+        self.own_power = power
+
+    @functools.cached_property
+    def power(self):
+        return self.own_power
+
+
+@functools.lru_cache
+def cached(x):
+    return x
+
+
+def use(value):
+    def loss(y_true, y_pred):
+        return keras.ops.mean(y_true - y_pred), value
+
+    return loss
+
+
+def make_rounded(n):
+    @keras.ops.custom_gradient
+    def rounded(x):
+        return n * x, lambda *_, upstream=None: upstream
+
+    return rounded
+
+
+class Squared(keras.regularizers.Regularizer):
+    def __init__(self, by):
+        self.strength = by
+
+    def __call__(self, x):
+        return self.strength * keras.ops.sum(x**2)
+
+
+def make_normal(n):
+    normal = layers.Normalization()
+    normal.adapt(n * np.arange(8.0).reshape(4, 2))
+    return normal
+
+
+def make_replaced(n):
+    network = keras.Sequential([keras.Input((784,)), layers.Dense(10)])
+    network.compile(loss="mse")
+    network.compute_loss = lambda x=None, y=None, y_pred=None, **_: n * keras.ops.mean((y - y_pred) ** 2)
+    return describe_model(network)
+
+
+def make_lookup(n):
+    lookup = layers.IntegerLookup()
+    lookup.adapt([n])
+    return lookup
+
+
+def make_dense(**settings):
+    return describe(layers.Dense(5, **settings))
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda n: describe(loss=use(Kind(n - 1))),
+        lambda n: describe(loss=use(Settings(n))),
+        lambda n: describe(loss=use(Powered(n))),
+        lambda n: describe(loss=use([cached, tf.float32 if n > 2 else tf.float16])),
+        lambda n: describe(loss=use([lambda: n])),
+        lambda n: describe(loss=use({"a": 1, "b": 2} if n > 2 else {"b": 2, "a": 1})),
+        lambda n: describe(loss=use(make_normal(n))),
+        lambda n: describe(loss=use(np.full(2000, n))),
+        lambda n: describe(loss=losses.MeanSquaredError(dtype="float32" if n > 2 else "bfloat16")),
+        lambda n: make_dense(activation=make_rounded(n)),
+        lambda n: make_dense(kernel_regularizer=Squared(n)),
+        lambda n: describe(layers.Lambda(lambda x, by: by * x, arguments={"by": np.full(784, n)})),
+        lambda n: describe(layers.Lambda(functools.partial(keras.ops.multiply, n))),
+        make_replaced,
+        lambda n: describe(Still(make_lookup(n))),
+    ],
+)
+def test_whatever_code_uses_counts(tell):
+    assert tell(2) == tell(2) != tell(3)
+
+
+def test_what_keras_takes_from_its_settings_counts():
+    before = describe()
+    keras.config.set_epsilon(1e-3)
+    try:
+        assert describe() != before
+    finally:
+        keras.config.set_epsilon(1e-7)
+
+
+def test_a_function_is_the_same_where_lines_above_it_are_new(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "moved_of_mine.py"
+    text = "def loss(y_true, y_pred):\n    # why\n    return [abs(x) for x in (y_true - y_pred,)][0]\n"
+    module.write_text(text)
+    mine = importlib.import_module("moved_of_mine")
+    before = describe(loss=mine.loss)
+    module.write_text(f"# new\n\n{text}")
+    assert describe(loss=mine.loss) == before
+    namespace = {"__name__": "moved_of_mine"}  # as autoreload does it: from the syntax tree, with the file's name
+    exec(compile(ast.unparse(ast.parse(text)), module, "exec"), namespace)
+    assert describe(loss=namespace["loss"]) == before
+
+
+def test_a_functional_network_that_keras_cannot_save_is_refused_in_one_line():
+    inputs = keras.Input((784,))
+    network = keras.Model(inputs, layers.Dense(10)(Apply(lambda x: 2 * x)(inputs)))
+    network.compile(loss="mse")
+    with pytest.raises(LabError, match="one of its layers takes what Keras cannot save") as error:
+        describe_model(network)
+    assert "\n" not in str(error.value)
