@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -110,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"mnist-lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would end this in another way
         print("mnist-lab: stopped; every finished run is kept", file=sys.stderr)
         return 130
     return 0

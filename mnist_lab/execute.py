@@ -26,7 +26,7 @@ class _Client(NotebookClient):
     answer; its base would lose its way.
     """
 
-    ready = stopped = False
+    ready = stopped = ending = False
 
     async def async_start_new_kernel(self, **kwargs):
         loop, executing = asyncio.get_running_loop(), asyncio.current_task()
@@ -40,13 +40,18 @@ class _Client(NotebookClient):
             self.stopped = True
 
         def kill():
-            self.shutdown_kernel = "immediate"
-            executing.cancel()
+            if not self.ending:  # which must not be cut short
+                self.ending, self.shutdown_kernel = True, "immediate"
+                executing.cancel()
 
         with suppress(NotImplementedError):  # on Windows, where the base does not listen, either
             for sign in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(sign, stop)
         await super().async_start_new_kernel(**kwargs)
+
+    async def _async_cleanup_kernel(self):
+        self.ending = True
+        await super()._async_cleanup_kernel()
 
     async def async_execute_cell(self, *args, **kwargs):
         if self.stopped:  # while the kernel started, which may go on nevertheless

@@ -126,10 +126,16 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, w
 
     Raises LabError, in one line that begins with `where`, if not.
     """
-    takes = inspect.signature(build).parameters
+    takes = {name: settings[name] for name in inspect.signature(build).parameters if name in settings}
+    for name, value in takes.items():
+        try:
+            takes[name] = copy.deepcopy(value)  # an optimizer or a loss would otherwise serve two models
+        except Exception:
+            raise LabError(
+                f"{where}: {name} is a {type(value).__name__}, which cannot be copied: make it inside the builder"
+            ) from None
     try:
-        # a copy, since an optimizer or a loss among the settings would otherwise serve two models
-        model = build(**{name: copy.deepcopy(value) for name, value in settings.items() if name in takes})
+        model = build(**takes)
     except Exception as error:
         raise LabError(f"{where}: the builder fails ({one_line(error)})") from None
     if not isinstance(model, keras.Model):

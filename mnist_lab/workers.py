@@ -4,6 +4,7 @@ import math
 import os
 import pickle
 import platform
+import signal
 import sys
 import threading
 import time
@@ -66,12 +67,14 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
         prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
         # apart, since an optimizer among the settings starts TensorFlow where it is unpickled
         try:
-            sent[c] = (
-                replace(c, label=None, build=None, settings=None),
-                cloudpickle.dumps((c.build, c.settings, texts)),
-            )
+            builder = cloudpickle.dumps((c.build, c.settings, texts))
+            pickle.loads(builder)
         except Exception as error:
-            raise LabError(f"{c.where}: the builder cannot be sent to a worker ({one_line(error)})") from None
+            told, *_ = one_line(error).split(". ")
+            raise LabError(
+                f"{c.where}: what the builder uses from outside cannot be sent to a worker ({told}): make it inside"
+            ) from None
+        sent[c] = replace(c, label=None, build=None, settings=None), builder
     runs = _share_compilers(missing, workers)
     guess = [configuration.seconds + 1 for configuration, _ in runs]
     print(
@@ -177,6 +180,7 @@ def _compare_with_key(model, configuration: Configuration) -> None:
 @cache
 def _leave_with_parent() -> None:
     """End this process soon after its parent is killed: it would train on for nobody otherwise."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # sent to all at once, it is the parent's to answer
     parent = os.getppid()
 
     def watch():

@@ -87,7 +87,8 @@ def test_a_cell_that_fails_is_named_and_nothing_is_written(notebook, project, ca
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are another matter there")
-def test_stopped_from_the_terminal_it_says_so_and_leaves_the_notebook(notebook, project):
+@pytest.mark.parametrize("times", [1, 6])
+def test_stopped_from_the_terminal_it_says_so_and_leaves_the_notebook(notebook, project, times):
     cells = [new_code_cell("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)")]
     nbformat.write(new_notebook(cells=cells), notebook)
     before = notebook.read_bytes()
@@ -95,7 +96,9 @@ def test_stopped_from_the_terminal_it_says_so_and_leaves_the_notebook(notebook, 
     while not (project / "notebooks" / "begun").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
     told = process.communicate(timeout=20)[1]
     assert process.returncode == 130
     assert told.splitlines()[-1] == "mnist-lab: stopped; every finished run is kept"

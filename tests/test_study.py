@@ -292,8 +292,25 @@ def test_a_builder_that_returns_the_same_model_again_is_refused(few, project):
     with pytest.raises(LabError, match="the builder returned the model it had returned before"):
         run(make_study(build=program.build_once, **study), few, workers=1)
     here = functools.cache(program.build)
-    with pytest.raises(LabError, match="the builder cannot be sent to a worker"):
+    with pytest.raises(LabError, match="what the builder uses from outside cannot be sent to a worker"):
         run(make_study(build=lambda rate: here(4, rate), **study), few, workers=1)
+
+    class Mine(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.ops.abs(y_true - y_pred)
+
+    def build(loss=Mine()):  # noqa: B008 (as a student would)
+        network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(10)])
+        network.compile(loss=loss)
+        return network
+
+    varied = study | {"vary": "x", "over": {"a": {}}}
+    with pytest.raises(
+        LabError, match=r"cannot be sent to a worker \(TypeError: Could not locate class 'Mine'\): make"
+    ):
+        run(make_study(build=build, **varied), few)
+    with pytest.raises(LabError, match="loss is a Mine, which cannot be copied: make it inside the builder"):
+        run(make_study(build=build, **varied | {"over": {"a": {"loss": Mine()}}}), few)
 
 
 @pytest.mark.parametrize("name", ["train", "val", "test"])
