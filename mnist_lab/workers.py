@@ -24,9 +24,10 @@ from tqdm import tqdm as terminal_tqdm
 from tqdm.auto import tqdm
 
 from mnist_lab.data import Digits
-from mnist_lab.describe import describe_model, differs, texts
+from mnist_lab.describe import describe_model, differs
 from mnist_lab.errors import LabError
 from mnist_lab.record import MACHINE
+from mnist_lab.source import texts
 from mnist_lab.train import Trainer, build_model, keras, one_line, prepare, to_tensors, use_one_thread
 
 # joblib replaces a worker that has grown much, which keeps memory in bounds and loses nothing: no news for a reader

@@ -352,7 +352,7 @@ def test_a_module_changed_since_it_was_imported_is_refused(tmp_path, monkeypatch
     mine = importlib.reload(mine)
     module.write_text("def loss(y_true, y_pred):\n    return abs(y_true - y_pred) ** 1.5\n")
     assert describe(loss=mine.loss) == before  # what it was is known
-    monkeypatch.setattr("mnist_lab.describe.texts", {})
+    monkeypatch.setattr("mnist_lab.source.texts", {})
     with pytest.raises(LabError, match=r"losses_of_mine\.py was changed since loss was imported: restart the kernel"):
         describe(loss=mine.loss)
     assert describe(loss=importlib.reload(mine).loss) != before

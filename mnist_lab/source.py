@@ -1,0 +1,275 @@
+"""Tells what stands for code that is not Keras's own: a digest of its source, and of all that it uses."""
+
+import abc
+import dataclasses
+import dis
+import enum
+import functools
+import hashlib
+import importlib
+import inspect
+import linecache
+import sys
+import sysconfig
+import textwrap
+import types
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from mnist_lab.errors import LabError
+from mnist_lab.train import tf
+
+PLAIN = (bool, int, float, str, bytes, type(None))
+LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
+LIBRARY_FUNCTIONS = (types.BuiltinFunctionType, np.ufunc, type(np.mean))
+# the text of every function described, by its code: a worker, which has no notebook to read it in, is sent them all
+texts: dict[types.CodeType, str] = {}
+
+
+def is_own_code(thing) -> bool:
+    """Whether something is a function but no library's, or is made of one: a method, a partial, under a decorator."""
+    if isinstance(thing, types.MethodType):
+        thing = thing.__func__
+    if inspect.isfunction(thing):
+        return not is_from_library(thing)
+    return isinstance(thing, functools.partial) or (
+        callable(thing) and hasattr(thing, "__wrapped__") and not inspect.isclass(thing)
+    )
+
+
+def to_plain(value, other=None):
+    """`value` in plain data; what is none goes to `other`."""
+    if isinstance(value, dict):
+        return {str(name): to_plain(inner, other) for name, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [
+            to_plain(inner, other)
+            for inner in (sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value)
+        ]
+    if value is None or (isinstance(value, PLAIN) and other is None):
+        return value.hex() if isinstance(value, bytes) else value
+    if other is not None:
+        return other(value)
+    if is_array(value) and not np.asarray(value).dtype.hasobject:
+        value = np.asarray(value)
+        if not value.shape:
+            return value.item()
+        values = value.tolist() if value.size <= 1000 else hashlib.sha256(value.tobytes()).hexdigest()
+        return [str(value.dtype), value.shape, values]
+    raise LabError(f"a setting of type {type(value).__name__} cannot be recognised again")
+
+
+def is_array(value) -> bool:
+    tensor = isinstance(value, tf.Tensor) and hasattr(value, "numpy")  # not one of a graph
+    return isinstance(value, (np.ndarray, np.generic)) or tensor
+
+
+def is_from_library(thing) -> bool:
+    """Whether a function, class or module is a library's, which its version in the record stands for."""
+    if inspect.isfunction(thing):  # by where it was written: functools.wraps lends __module__
+        wrapped = getattr(thing, "__wrapped__", None)
+        return _home(thing) in LIBRARIES and (wrapped is None or is_from_library(wrapped))
+    home = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None) or "builtins"
+    return home.split(".")[0] in LIBRARIES
+
+
+def _home(function) -> str:
+    return str(function.__globals__.get("__name__")).split(".")[0]
+
+
+def digest_source(code, seen: tuple = ()) -> str:
+    """A digest of the source of a function or class, with the values it uses from around it."""
+    if code in seen:
+        return "itself"
+    seen = (*seen, code)
+    if inspect.isclass(code):
+        bases = [base.__qualname__ if is_from_library(base) else digest_source(base, seen) for base in code.__bases__]
+        told = [bases, [(name, stand_for(code.__name__, name, value, seen)) for name, value in _members(code)]]
+        return hashlib.sha256(repr(told).encode()).hexdigest()
+    values = [("__wrapped__", code.__wrapped__)] if hasattr(code, "__wrapped__") else []
+    text, taken = code.__qualname__, set()  # of a library's decorator
+    if _home(code) not in LIBRARIES:
+        text = _text(code)
+        around = {**code.__globals__, **inspect.getclosurevars(code).nonlocals}
+        names = sorted(name for name in _free_names(code.__code__) if name in around)
+        values = [(name, around[name]) for name in names] + _imports(code) + _defaults(code) + values
+        taken = {name for inner in _nested(code.__code__) for name in inner.co_names}
+    told = [text, [(name, stand_for(code.__name__, name, value, seen, taken)) for name, value in values]]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _members(kind: type) -> list[tuple]:
+    """What stands in a class, by name: its functions, and what it keeps for all its objects."""
+    if issubclass(kind, enum.Enum):
+        return [(member.name, member.value) for member in kind]
+    members = {n: v for n, v in vars(kind).items() if not n.startswith("__") or inspect.isfunction(v)}
+    functions = {n: inspect.unwrap(v) for n, v in members.items() if inspect.isfunction(v)}
+    made = {n for n, function in functions.items() if function.__code__.co_filename == "<string>"}
+    return [(n, v) for n, v in sorted(members.items()) if n != "_abc_impl" and n not in made]  # made by dataclass
+
+
+def _imports(function) -> list[tuple]:
+    """The modules that a function imports while it runs, by name."""
+    modules = []
+    for code in _nested(function.__code__):
+        steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+        for place, step in enumerate(steps):
+            if step.opname == "IMPORT_NAME":
+                name = "." * steps[place - 2].argval + step.argval
+                with suppress(Exception):  # it may never come to it
+                    modules.append((name, importlib.import_module(name, function.__globals__.get("__package__"))))
+    return modules
+
+
+def _defaults(function) -> list[tuple]:
+    """The defaults of a function's own parameters, those of what it wraps not."""
+    code = function.__code__
+    positional, given = code.co_varnames[: code.co_argcount], function.__defaults__ or ()
+    return [
+        *zip(positional[len(positional) - len(given) :], given, strict=True),
+        *(function.__kwdefaults__ or {}).items(),
+    ]
+
+
+def _text(function) -> str:
+    """The text of a function. Raises LabError where there is none, and where it is another than what runs."""
+    code, file, wrong, text = function.__code__, function.__code__.co_filename, "", ""
+    try:
+        there = code
+        if Path(file).is_file():
+            linecache.checkcache(file)
+            same = [c for bare, c in _compile("".join(linecache.getlines(file)), file) if bare == _bare(code)]
+            there = min(same, key=lambda c: abs(c.co_firstlineno - code.co_firstlineno), default=None)
+        if there is None:
+            wrong = f"{file} was changed since {function.__name__} was imported: restart the kernel"
+        else:
+            text = _lambda_text(there) if code.co_name == "<lambda>" else textwrap.dedent(inspect.getsource(there))
+    except (OSError, TypeError):
+        wrong = (
+            f"{function.__name__} cannot be recognised again: it has no source; define it in a file, or in a cell "
+            "without a magic such as %%time"
+        )
+    if wrong and code not in texts:
+        raise LabError(wrong)
+    texts[code] = texts[code] if wrong else text
+    return texts[code]
+
+
+@functools.lru_cache(maxsize=8)
+def _compile(text: str, file: str) -> list[tuple]:
+    """The code of every function in the text of a module, bare and as it is."""
+    try:
+        module = compile(text, file, "exec", dont_inherit=True)
+    except SyntaxError:
+        return []
+    return [(_bare(code), code) for code in _nested(module)]
+
+
+def _bare(code: types.CodeType) -> types.CodeType:
+    """What a function does, wherever it stands: lines above it may have come, and autoreload moves it."""
+    inner = tuple(_bare(one) if isinstance(one, types.CodeType) else one for one in code.co_consts)
+    return code.replace(co_firstlineno=1, co_linetable=b"", co_qualname="", co_consts=inner)
+
+
+def _nested(code: types.CodeType) -> list[types.CodeType]:
+    """A piece of code, and the functions inside it."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return [code, *(one for constant in inner for one in _nested(constant))]
+
+
+def _free_names(code: types.CodeType) -> set[str]:
+    """What a function takes from around it by name, the functions inside it included; attributes are none of it."""
+    every = [i for inner in _nested(code) for i in dis.get_instructions(inner)]
+    return {i.argval for i in every if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}.union(code.co_freevars)
+
+
+def _lambda_text(code: types.CodeType) -> str:
+    """The parameters and the body of a lambda alone: its line may hold others."""
+    spans = [p for p in code.co_positions() if None not in p and p[2:] != (0, 0)]
+    lines = linecache.getlines(code.co_filename)
+    (first, start), (last, end) = min((p[0], p[2]) for p in spans), max((p[1], p[3]) for p in spans)
+    text = "".join(lines[first - 1 : last]).encode()
+    if not text:
+        raise OSError
+    tail = len(lines[last - 1].encode()) - end
+    takes = ", ".join(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    return f"{takes}: {text[start : len(text) - tail].decode(errors='replace')}"
+
+
+def stand_for(user: str, name: str, value, seen: tuple, taken: set = frozenset()) -> str:
+    """What stands for a value that a user's code refers to; `taken`, the names that it takes from modules."""
+    if isinstance(value, (classmethod, staticmethod)):
+        value = value.__func__
+    if isinstance(value, (property, functools.cached_property)):
+        value = value.fget if isinstance(value, property) else value.func
+    value = getattr(value, "python_function", value)  # under tf.function
+
+    def inside(*parts) -> str:
+        return repr([stand_for(user, name, part, seen, taken) for part in parts])
+
+    if isinstance(value, types.ModuleType):
+        return value.__name__ if is_from_library(value) else _module_text(value, seen, taken)
+    if isinstance(value, types.MethodType):
+        return inside(value.__self__, value.__func__)
+    if isinstance(value, functools.partial):
+        return inside(value.func, value.args, value.keywords)
+    if inspect.isfunction(value) or inspect.isclass(value):
+        return value.__qualname__ if is_from_library(value) else digest_source(value, seen)
+    if hasattr(value, "get_config"):
+        from mnist_lab.describe import describe_outside  # which imports this module
+
+        return repr(describe_outside(value))
+    if isinstance(value, LIBRARY_FUNCTIONS) and inspect.ismodule(getattr(value, "__self__", None) or np):
+        return value.__name__
+    if isinstance(value, tf.DType):
+        return value.name
+    if is_own_code(value):  # under a library's decorator
+        return type(value).__name__ + inside(value.__wrapped__)
+    if isinstance(value, enum.Enum):
+        return inside(type(value), value.value)
+    if isinstance(value, dict):
+        return inside(*(part for pair in value.items() for part in pair))
+    if isinstance(value, (list, tuple)):
+        return inside(*value)
+    if dataclasses.is_dataclass(value) or _is_plain_object(value):
+        if any(value is one for one in seen):
+            return "itself"
+        return stand_for(user, name, [type(value), vars(value)], (*seen, value), taken)
+    try:
+        return repr(to_plain(value))
+    except LabError:
+        told = f"{user} uses {name}" if user else name
+        raise LabError(
+            f"{told}, a {type(value).__name__}, by which it cannot be recognised again: use plain numbers, strings, "
+            "lists or arrays"
+        ) from None
+
+
+def _is_plain_object(value) -> bool:
+    """Whether all that an object is stands in its attributes, and its class is a user's."""
+    modules = [sys.modules.get(kind.__module__) for kind in type(value).__mro__ if kind not in (object, abc.ABC)]
+    return hasattr(value, "__dict__") and not any(
+        module is None or is_from_library(module) or _is_installed(module) for module in modules
+    )
+
+
+def _module_text(module: types.ModuleType, seen: tuple, taken: set) -> str:
+    """What stands for a module: its text, and what a user's code takes from it, which may come from yet another."""
+    try:
+        text = inspect.getsource(module)
+    except (OSError, TypeError):
+        return module.__name__  # written in C: a library
+    if module in seen or _is_installed(module):
+        return text
+    names = sorted(name for name in taken if hasattr(module, name))
+    told = [stand_for(module.__name__, name, getattr(module, name), (*seen, module), taken) for name in names]
+    return repr([text, told])
+
+
+def _is_installed(module: types.ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    if not file:
+        return module.__name__ in sys.builtin_module_names
+    return any(Path(file).is_relative_to(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib"))
