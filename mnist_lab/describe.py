@@ -17,7 +17,7 @@ from mnist_lab.source import PLAIN, digest_source, is_array, is_from_library, is
 from mnist_lab.train import flatten, is_keras_own, keras, one_line
 
 # what Keras itself keeps in a layer and no configuration tells for certain
-COUNTING = {"_trainable", "_supports_masking", "activity_regularizer", "autocast"}
+COUNTING = {"_supports_masking", "activity_regularizer", "autocast"}
 
 
 def describe_model(model) -> dict:
@@ -33,7 +33,8 @@ def describe_model(model) -> dict:
         "weighted_metrics": to_plain(told.get("weighted_metrics"), _describe_metric),
         "loss_weights": to_plain(told.get("loss_weights")),
     }
-    replaced = [_describe_replaced(thing) for thing in (*flatten(model), model.optimizer)]
+    of_keras = [thing for thing in (*flatten(model), model.optimizer) if is_keras_own(type(thing))]
+    replaced = [_describe_replaced(thing) for thing in of_keras]
     compiled |= {"replaced": replaced} if any(replaced) else {}
     epsilon = keras.config.epsilon()
     compiled |= {"epsilon": epsilon} if epsilon != 1e-7 else {}
@@ -44,7 +45,7 @@ def describe_model(model) -> dict:
 
 
 def _describe_replaced(thing) -> dict:
-    """Describe the methods that were replaced on this very object."""
+    """Describe the methods that were replaced on this very object of Keras's."""
     methods = {n: v for n, v in vars(thing).items() if n != "loss" and inspect.isroutine(getattr(type(thing), n, None))}
     return {name: _describe_function(value) for name, value in methods.items() if is_own_code(value)}
 
@@ -70,11 +71,12 @@ def _describe(thing, always: tuple[str, ...] = ()) -> dict:
     try:
         config = dict(thing.get_config())
     except Exception as error:
-        if not is_keras_own(_definer(kind, "get_config")):
+        if not isinstance(error, (NotImplementedError, TypeError)) or not is_keras_own(_definer(kind, "get_config")):
             raise LabError(
                 f"{kind.__name__} cannot be recognised again: get_config() fails ({one_line(error)})"
             ) from None
-        config = {}  # Keras's own fails for what it cannot save; then what the object keeps is told
+        # Keras's own fails for what it cannot save; then what the object keeps is told
+        config = {"trainable": thing.trainable} if isinstance(thing, keras.layers.Layer) else {}
     # a functional subclass; one with an __init__ of its own does not tell its layers
     if isinstance(thing, keras.Model) and hasattr(thing, "operations") and "layers" in config:
         return text | {"settings": _describe_kept(thing, set())} | _describe_network(thing)

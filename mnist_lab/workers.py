@@ -160,7 +160,7 @@ def _train_one(number: int, configuration: Configuration, builder: bytes, seed: 
         kept = trainer.predict(getattr(digits, configuration.keep)) if configuration.keep else None
         return number, history | {MACHINE: [""] * before_last + [_name_machine()]}, kept
     except Exception as error:
-        return number, one_line(error), None
+        return number, one_line(error).removeprefix(": "), None
 
 
 def _compare_with_key(model, configuration: Configuration) -> None:
