@@ -57,7 +57,7 @@ def _build(build: Callable, seed: int) -> tuple[keras.Model, dict[str, tuple[str
     states = random.getstate(), np.random.get_state()
     try:
         keras.utils.set_random_seed(seed)
-        drawn = {str(keras.initializers.RandomNormal().seed) for _ in range(DRAWN)}
+        drawn = [str(keras.initializers.RandomNormal().seed) for _ in range(DRAWN)]
         keras.utils.set_random_seed(seed)
         with _watch_weights() as made:
             model = build()
@@ -93,7 +93,7 @@ def _watch_weights() -> Iterator[dict[int, tuple]]:
         keras.layers.Layer.add_weight = add_weight
 
 
-def _tell_start(model, made: dict[int, tuple], drawn: set[str]) -> dict[str, tuple[str, str, str]]:
+def _tell_start(model, made: dict[int, tuple], drawn: list[str]) -> dict[str, tuple[str, str, str]]:
     """How each weight and state of dropout begins, by its place, unless the seed decides: the kind, what, if frozen.
 
     The kinds are "drawn" from a seed, "given" one, "set" by hand, by an initializer of one's "own", and just "made".
@@ -101,7 +101,7 @@ def _tell_start(model, made: dict[int, tuple], drawn: set[str]) -> dict[str, tup
     layers = {id(weight): layer for layer in flatten(model) for weight in layer.weights}
     states = {id(s.state): s for layer in flatten(model) for s in layer._seed_generators}
     trained = {id(weight) for weight in model.trainable_variables}
-    told = {}
+    told, turns = {}, []
     for place, variable in enumerate(model.variables):
         if id(variable) in states:
             seed = states[id(variable)].get_config()["seed"]
@@ -119,8 +119,12 @@ def _tell_start(model, made: dict[int, tuple], drawn: set[str]) -> dict[str, tup
             first = [initializer(variable.shape, variable.dtype)] if _is_of_keras(initializer) else []
             kind, what = _tell_weight(variable, initializer, *first)
             frozen = id(variable) not in trained
-        if frozen or kind not in ("made", "drawn") or (kind == "drawn" and what not in drawn):
+        from_seed = kind == "drawn" and what in drawn
+        turns += [drawn.index(what)] if from_seed else []
+        if frozen or not (from_seed or kind == "made"):
             told[str(place)] = kind, what, "frozen" if frozen else ""
+    if turns != sorted(turns):  # layers made in another order start from other weights
+        told["order"] = "made", str(np.argsort(turns).tolist()), ""
     if int(model.optimizer.iterations):
         told["optimizer"] = "set", _digest(*model.optimizer.variables), ""
     return told

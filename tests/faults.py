@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TRAIN, STUDY, WORKERS = "mnist_lab/train.py", "mnist_lab/study.py", "mnist_lab/workers.py"
 AUGMENT, DESCRIBE = "mnist_lab/augment.py", "mnist_lab/describe.py"
+SOURCE, START = "mnist_lab/source.py", "mnist_lab/start.py"
 MLP, CNN, DIGITS = "notebooks/1_mlp.ipynb", "notebooks/2_cnn.ipynb", "notebooks/0_digits.ipynb"
 AUGMENTATION = "notebooks/3_augmentation.ipynb"
 
@@ -60,6 +61,21 @@ FAULTS = [  # what is wrong, in which file, its text, what stands there instead,
         '{"start": start} if start',
         '{"start": start} if False',
         "test_study.py",
+    ),
+    (
+        "weights set by hand count as drawn",
+        START,
+        'return "set", _digest(weight)',
+        'return "made", ""',
+        "test_start.py",
+    ),
+    ("one start for every seed", START, "after != after_other", "False", "test_start.py"),
+    (
+        "what a function imports is not in the key",
+        SOURCE,
+        'opname == "IMPORT_NAME"',
+        'opname == ""',
+        "test_describe.py",
     ),
     ("a worker trains another network than the key's", WORKERS, "if changed:", "if False:", "test_study.py"),
     ("every seed is seed 0", WORKERS, "set_random_seed(int(seed))", "set_random_seed(0)", "test_study.py"),
