@@ -185,7 +185,7 @@ def _definer(kind: type, method: str) -> type:
 
 def _describe_kept(thing, told: set[str]) -> dict:
     """Describe what else an object of a user's class keeps. Raises LabError for what cannot be told."""
-    base = next(kind for kind in type(thing).__mro__ if is_keras_own(kind))
+    base = next((kind for kind in type(thing).__mro__ if is_keras_own(kind)), object)
     plain, of_keras = _keras_attributes(base)
     tells = not is_keras_own(_definer(type(thing), "get_config"))
     described = {}

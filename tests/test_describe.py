@@ -568,3 +568,14 @@ def test_a_functional_network_that_keras_cannot_save_is_refused_in_one_line():
     with pytest.raises(LabError, match="one of its layers takes what Keras cannot save") as error:
         describe_model(network)
     assert "\n" not in str(error.value)
+
+
+def test_what_only_looks_like_an_object_of_keras_is_described():
+    class Alike:
+        def __init__(self, value):
+            self.value = value
+
+        def get_config(self):
+            return {}
+
+    assert describe(loss=use(Alike(1))) == describe(loss=use(Alike(1))) != describe(loss=use(Alike(2)))
