@@ -70,13 +70,19 @@ def is_from_library(thing) -> bool:
     """Whether a function, class or module is a library's, which its version in the record stands for."""
     if inspect.isfunction(thing):  # by where it was written: functools.wraps lends __module__
         wrapped = getattr(thing, "__wrapped__", None)
-        return _home(thing) in LIBRARIES and (wrapped is None or is_from_library(wrapped))
+        return _is_library(_home(thing)) and (wrapped is None or is_from_library(wrapped))
     home = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None) or "builtins"
-    return home.split(".")[0] in LIBRARIES
+    return _is_library(home.split(".")[0])
 
 
 def _home(function) -> str:
     return str(function.__globals__.get("__name__")).split(".")[0]
+
+
+def _is_library(name: str) -> bool:
+    """Whether a module is a library's or Python's; a user's own may bear the name of one of Python's."""
+    python = name in sys.stdlib_module_names and name in sys.modules and _is_installed(sys.modules[name])
+    return name in LIBRARIES or python
 
 
 def digest_source(code, seen: tuple = ()) -> str:
@@ -90,7 +96,9 @@ def digest_source(code, seen: tuple = ()) -> str:
         return hashlib.sha256(repr(told).encode()).hexdigest()
     values = [("__wrapped__", code.__wrapped__)] if hasattr(code, "__wrapped__") else []
     text, taken = code.__qualname__, set()  # of a library's decorator
-    if _home(code) not in LIBRARIES:
+    if _is_library(_home(code)) and _home(code) not in LIBRARIES:
+        values += sorted(inspect.getclosurevars(code).nonlocals.items())
+    elif not _is_library(_home(code)):
         text = _text(code)
         around = {**code.__globals__, **inspect.getclosurevars(code).nonlocals}
         names = sorted(name for name in _free_names(code.__code__) if name in around)
@@ -103,11 +111,12 @@ def digest_source(code, seen: tuple = ()) -> str:
 def _members(kind: type) -> list[tuple]:
     """What stands in a class, by name: its functions, and what it keeps for all its objects."""
     if issubclass(kind, enum.Enum):
-        return [(member.name, member.value) for member in kind]
-    members = {n: v for n, v in vars(kind).items() if not n.startswith("__") or inspect.isfunction(v)}
-    functions = {n: inspect.unwrap(v) for n, v in members.items() if inspect.isfunction(v)}
-    made = {n for n, function in functions.items() if function.__code__.co_filename == "<string>"}
-    return [(n, v) for n, v in sorted(members.items()) if n != "_abc_impl" and n not in made]  # made by dataclass
+        methods = [(n, v) for n, v in vars(kind).items() if inspect.isfunction(v) and not is_from_library(v)]
+        return [(member.name, member.value) for member in kind] + methods
+    functions = {n: inspect.unwrap(v) for n, v in vars(kind).items() if inspect.isfunction(v)}
+    made = {n for n, function in functions.items() if function.__code__.co_filename == "<string>"}  # by dataclass
+    of_python = {*made, *(n for n in vars(kind) if n.startswith("__") and n not in functions), "_abc_impl"}
+    return sorted((n, v) for n, v in vars(kind).items() if n not in of_python)
 
 
 def _imports(function) -> list[tuple]:

@@ -5,6 +5,7 @@ import enum
 import functools
 import importlib
 import sys
+from itertools import chain
 
 import numpy as np
 import program
@@ -516,7 +517,7 @@ def make_dense(**settings):
         lambda n: describe(loss=use(Kind(n - 1))),
         lambda n: describe(loss=use(Settings(n))),
         lambda n: describe(loss=use(Powered(n))),
-        lambda n: describe(loss=use([cached, tf.float32 if n > 2 else tf.float16])),
+        lambda n: describe(loss=use([cached, chain, tf.float32 if n > 2 else tf.float16])),
         lambda n: describe(loss=use([lambda: n])),
         lambda n: describe(loss=use({"a": 1, "b": 2} if n > 2 else {"b": 2, "a": 1})),
         lambda n: describe(loss=use(make_normal(n))),
