@@ -13,8 +13,17 @@ from functools import cache
 import numpy as np
 
 from mnist_lab.errors import LabError
-from mnist_lab.source import PLAIN, digest_source, is_array, is_from_library, is_own_code, stand_for, to_plain
-from mnist_lab.train import flatten, is_keras_own, keras, one_line
+from mnist_lab.source import (
+    PLAIN,
+    digest_source,
+    has_config,
+    is_array,
+    is_from_library,
+    is_own_code,
+    stand_for,
+    to_plain,
+)
+from mnist_lab.train import flatten, is_keras_own, keras, one_line, tf
 
 # what Keras itself keeps in a layer and no configuration tells for certain
 COUNTING = {"_supports_masking", "activity_regularizer", "autocast"}
@@ -263,18 +272,18 @@ def _describe_value(where: str, raw, value):
     if is_array(raw):
         return to_plain(raw)
     if isinstance(value, dict) and {"class_name", "config"} <= set(value):
-        if hasattr(raw, "get_config"):
+        if has_config(raw):
             return _describe(raw)
         if value["class_name"] == "function":
             return {"function": value["config"]}
         try:
             made = keras.saving.deserialize_keras_object(value)
-            return _describe(made) if hasattr(made, "get_config") else to_plain(made)
+            return _describe(made) if has_config(made) else to_plain(made)
         except LabError:
             raise
         except Exception:
             raise LabError(f"{where} cannot be recognised again") from None
-    if hasattr(value, "get_config"):
+    if has_config(value):
         return _describe(value)
     if inspect.isfunction(value):
         return _describe_function(value)
@@ -303,7 +312,8 @@ def _describe_loss(loss) -> dict:
 
 
 def _describe_measure(measure) -> dict:
-    measure = getattr(measure, "python_function", measure)  # under tf.function
+    if isinstance(measure, tf.types.experimental.PolymorphicFunction):
+        measure = measure.python_function
     return _describe_function(measure) if is_own_code(measure) or inspect.isfunction(measure) else _describe(measure)
 
 

@@ -1,6 +1,7 @@
 """Tells what stands for code that is not Keras's own: a digest of its source, and of all that it uses."""
 
 import abc
+import collections
 import dataclasses
 import dis
 import enum
@@ -9,12 +10,13 @@ import hashlib
 import importlib
 import inspect
 import linecache
+import re
 import sys
 import sysconfig
 import textwrap
 import types
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -23,7 +25,8 @@ from mnist_lab.train import tf
 
 PLAIN = (bool, int, float, str, bytes, type(None))
 LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
-LIBRARY_FUNCTIONS = (types.BuiltinFunctionType, np.ufunc, type(np.mean))
+LIBRARY_FUNCTIONS = (types.BuiltinFunctionType, type(np.mean), type(np.random.default_rng))  # written in C
+TOLD_BY_REPR = (range, slice, complex, type(...), PurePath, np.dtype, re.Pattern)
 # the text of every function described, by its code: a worker, which has no notebook to read it in, is sent them all
 texts: dict[types.CodeType, str] = {}
 
@@ -34,9 +37,13 @@ def is_own_code(thing) -> bool:
         thing = thing.__func__
     if inspect.isfunction(thing):
         return not is_from_library(thing)
-    return isinstance(thing, functools.partial) or (
-        callable(thing) and hasattr(thing, "__wrapped__") and not inspect.isclass(thing)
-    )
+    wrapper = callable(thing) and "__wrapped__" in getattr(thing, "__dict__", {}) and not inspect.isclass(thing)
+    return wrapper or isinstance(thing, functools.partial)
+
+
+def has_config(thing) -> bool:
+    """Whether something is described by `get_config()`, as Keras's objects are."""
+    return hasattr(type(thing), "get_config")
 
 
 def to_plain(value, other=None):
@@ -68,15 +75,21 @@ def is_array(value) -> bool:
 
 def is_from_library(thing) -> bool:
     """Whether a function, class or module is a library's, which its version in the record stands for."""
-    if inspect.isfunction(thing):  # by where it was written: functools.wraps lends __module__
+    if inspect.isfunction(thing):
         wrapped = getattr(thing, "__wrapped__", None)
         return _is_library(_home(thing)) and (wrapped is None or is_from_library(wrapped))
-    home = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None) or "builtins"
-    return _is_library(home.split(".")[0])
+    return _is_library(_home(thing))
 
 
-def _home(function) -> str:
-    return str(function.__globals__.get("__name__")).split(".")[0]
+def _home(thing, whole: bool = False) -> str:
+    """The package, or the `whole` module, that a function, class or module is of."""
+    if inspect.isfunction(thing):
+        name = str(thing.__globals__.get("__name__"))  # where it was written: functools.wraps lends __module__
+    elif inspect.ismodule(thing):
+        name = thing.__name__
+    else:
+        name = getattr(thing, "__module__", None) or "builtins"
+    return name if whole else name.split(".")[0]
 
 
 def _is_library(name: str) -> bool:
@@ -87,25 +100,36 @@ def _is_library(name: str) -> bool:
 
 def digest_source(code, seen: tuple = ()) -> str:
     """A digest of the source of a function or class, with the values it uses from around it."""
-    if code in seen:
+    if any(code is one for one in seen):
         return "itself"
     seen = (*seen, code)
     if inspect.isclass(code):
-        bases = [base.__qualname__ if is_from_library(base) else digest_source(base, seen) for base in code.__bases__]
-        told = [bases, [(name, stand_for(code.__name__, name, value, seen)) for name, value in _members(code)]]
-        return hashlib.sha256(repr(told).encode()).hexdigest()
-    values = [("__wrapped__", code.__wrapped__)] if hasattr(code, "__wrapped__") else []
-    text, taken = code.__qualname__, set()  # of a library's decorator
-    if _is_library(_home(code)) and _home(code) not in LIBRARIES:
-        values += sorted(inspect.getclosurevars(code).nonlocals.items())
-    elif not _is_library(_home(code)):
-        text = _text(code)
-        around = {**code.__globals__, **inspect.getclosurevars(code).nonlocals}
-        names = sorted(name for name in _free_names(code.__code__) if name in around)
-        values = [(name, around[name]) for name in names] + _imports(code) + _defaults(code) + values
-        taken = {name for inner in _nested(code.__code__) for name in inner.co_names}
+        kinds = [kind for kind in (*code.__bases__, type(code)) if kind is not type]
+        text = [stand_for(code.__name__, kind.__name__, kind, seen) for kind in kinds]
+        values, taken = _members(code), set()
+    else:
+        text, taken = code.__qualname__, set()  # of a library's decorator
+        values = [(n, v) for n, v in vars(code).items() if n == "__wrapped__" or not n.startswith("_")]
+        around = _closure(code)
+        if not _is_library(_home(code)):
+            text = _text(code)
+            around = {**code.__globals__, **around}
+            around = {name: around[name] for name in _free_names(code.__code__) if name in around}
+            values += _imports(code) + _defaults(code)
+            taken = {name for inner in _nested(code.__code__) for name in inner.co_names}
+        if _home(code) not in LIBRARIES:
+            values = sorted(around.items()) + values
     told = [text, [(name, stand_for(code.__name__, name, value, seen, taken)) for name, value in values]]
     return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _closure(function) -> dict:
+    """What a function takes from the functions around it, as far as it is there."""
+    values = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # nothing was put there
+            values[name] = cell.cell_contents
+    return values
 
 
 def _members(kind: type) -> list[tuple]:
@@ -209,43 +233,32 @@ def _lambda_text(code: types.CodeType) -> str:
 
 def stand_for(user: str, name: str, value, seen: tuple, taken: set = frozenset()) -> str:
     """What stands for a value that a user's code refers to; `taken`, the names that it takes from modules."""
-    if isinstance(value, (classmethod, staticmethod)):
-        value = value.__func__
-    if isinstance(value, (property, functools.cached_property)):
-        value = value.fget if isinstance(value, property) else value.func
-    value = getattr(value, "python_function", value)  # under tf.function
-
-    def inside(*parts) -> str:
-        return repr([stand_for(user, name, part, seen, taken) for part in parts])
-
+    if any(value is one for one in seen):
+        return "itself"
     if isinstance(value, types.ModuleType):
         return value.__name__ if is_from_library(value) else _module_text(value, seen, taken)
-    if isinstance(value, types.MethodType):
-        return inside(value.__self__, value.__func__)
-    if isinstance(value, functools.partial):
-        return inside(value.func, value.args, value.keywords)
     if inspect.isfunction(value) or inspect.isclass(value):
-        return value.__qualname__ if is_from_library(value) else digest_source(value, seen)
-    if hasattr(value, "get_config"):
+        module = sys.modules.get(_home(value, whole=True))
+        if is_from_library(value):
+            return value.__qualname__
+        if _is_installed(module):
+            return repr([value.__qualname__, _module_text(module, seen, taken)])
+        return digest_source(value, seen)
+    if isinstance(value, LIBRARY_FUNCTIONS) and inspect.ismodule(getattr(value, "__self__", None) or np):
+        return value.__name__
+    if has_config(value):
         from mnist_lab.describe import describe_outside  # which imports this module
 
         return repr(describe_outside(value))
-    if isinstance(value, LIBRARY_FUNCTIONS) and inspect.ismodule(getattr(value, "__self__", None) or np):
+    if isinstance(value, np.ufunc):
         return value.__name__
     if isinstance(value, tf.DType):
         return value.name
-    if is_own_code(value):  # under a library's decorator
-        return type(value).__name__ + inside(value.__wrapped__)
-    if isinstance(value, enum.Enum):
-        return inside(type(value), value.value)
-    if isinstance(value, dict):
-        return inside(*(part for pair in value.items() for part in pair))
-    if isinstance(value, (list, tuple)):
-        return inside(*value)
-    if dataclasses.is_dataclass(value) or _is_plain_object(value):
-        if any(value is one for one in seen):
-            return "itself"
-        return stand_for(user, name, [type(value), vars(value)], (*seen, value), taken)
+    if isinstance(value, TOLD_BY_REPR):
+        return repr(value)
+    parts = _find_parts(value)
+    if parts is not None:
+        return repr([stand_for(user, name, part, (*seen, value), taken) for part in parts])
     try:
         return repr(to_plain(value))
     except LabError:
@@ -256,12 +269,43 @@ def stand_for(user: str, name: str, value, seen: tuple, taken: set = frozenset()
         ) from None
 
 
+def _find_parts(value) -> list | None:
+    """All that decides what a value does, if it is made of others; with its class, where that is a user's."""
+    kind = type(value)
+    own = [] if is_from_library(kind) or _is_installed(sys.modules.get(kind.__module__)) else [kind]
+    if isinstance(value, (classmethod, staticmethod, types.MethodType)):
+        return [getattr(value, "__self__", None), value.__func__]
+    if isinstance(value, property):
+        return [value.fget, value.fset]
+    if isinstance(value, functools.cached_property):
+        return [value.func]
+    if isinstance(value, tf.types.experimental.PolymorphicFunction):
+        return [value.python_function]
+    if isinstance(value, (functools.partial, functools.partialmethod)):
+        return [value.func, value.args, value.keywords]
+    if is_own_code(value):  # under a library's decorator
+        return [kind, value.__wrapped__]
+    if isinstance(value, enum.Enum):
+        return [*own, value.value]
+    if isinstance(value, dict):
+        return [*own, *(part for pair in value.items() for part in pair)]
+    if isinstance(value, (list, tuple, collections.deque)):
+        return [*own, getattr(value, "_fields", None), *value]
+    if isinstance(value, PLAIN) and own:
+        return [*own, next(plain for plain in PLAIN if isinstance(value, plain))(value)]
+    if dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace) or _is_plain_object(value):
+        state = object.__getstate__(value)
+        if isinstance(state, dict):
+            cached = {n for n in state if isinstance(getattr(kind, n, None), functools.cached_property)}
+            state = {name: kept for name, kept in state.items() if name not in cached}
+        return [kind, state]
+    return None
+
+
 def _is_plain_object(value) -> bool:
     """Whether all that an object is stands in its attributes, and its class is a user's."""
     modules = [sys.modules.get(kind.__module__) for kind in type(value).__mro__ if kind not in (object, abc.ABC)]
-    return hasattr(value, "__dict__") and not any(
-        module is None or is_from_library(module) or _is_installed(module) for module in modules
-    )
+    return not any(module is None or is_from_library(module) or _is_installed(module) for module in modules)
 
 
 def _module_text(module: types.ModuleType, seen: tuple, taken: set) -> str:
@@ -270,15 +314,15 @@ def _module_text(module: types.ModuleType, seen: tuple, taken: set) -> str:
         text = inspect.getsource(module)
     except (OSError, TypeError):
         return module.__name__  # written in C: a library
-    if module in seen or _is_installed(module):
+    if any(module is one for one in seen) or _is_installed(module):
         return text
     names = sorted(name for name in taken if hasattr(module, name))
     told = [stand_for(module.__name__, name, getattr(module, name), (*seen, module), taken) for name in names]
     return repr([text, told])
 
 
-def _is_installed(module: types.ModuleType) -> bool:
+def _is_installed(module: types.ModuleType | None) -> bool:
     file = getattr(module, "__file__", None)
     if not file:
-        return module.__name__ in sys.builtin_module_names
+        return getattr(module, "__name__", "") in sys.builtin_module_names
     return any(Path(file).is_relative_to(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib"))
