@@ -27,6 +27,10 @@ from mnist_lab.train import flatten, is_keras_own, keras, one_line, tf
 
 # what Keras itself keeps in a layer and no configuration tells for certain
 COUNTING = {"_supports_masking", "activity_regularizer", "autocast"}
+# of the network that is being described: all its layers, those told already, and the objects inside one another by now
+_parts: list = []
+_told: list = []
+_path: list = []
 
 
 def describe_model(model) -> dict:
@@ -34,6 +38,17 @@ def describe_model(model) -> dict:
 
     Raises LabError for a part whose configuration or source cannot be had.
     """
+    _parts[:] = flatten(model)
+    try:
+        return _describe_compiled(model)
+    except RecursionError:
+        raise LabError("the network uses something that holds itself, by which it cannot be recognised again") from None
+    finally:
+        _parts.clear()
+        _told.clear()
+
+
+def _describe_compiled(model) -> dict:
     told = model._compile_config.config  # what compile() was given; the public get_compile_config() loses functions
     compiled = {
         "optimizer": _describe(model.optimizer, always=("learning_rate",)),
@@ -42,9 +57,13 @@ def describe_model(model) -> dict:
         "weighted_metrics": to_plain(told.get("weighted_metrics"), _describe_metric),
         "loss_weights": to_plain(told.get("loss_weights")),
     }
-    of_keras = [thing for thing in (*flatten(model), model.optimizer) if is_keras_own(type(thing))]
-    replaced = [_describe_replaced(thing) for thing in of_keras]
+    layers = [layer for layer in flatten(model) if is_keras_own(type(layer))]
+    replaced = [_describe_replaced(thing) for thing in (*layers, model.optimizer) if is_keras_own(type(thing))]
     compiled |= {"replaced": replaced} if any(replaced) else {}
+    penalties = {str(place): told for place, told in enumerate(map(_describe_penalties, layers)) if told}
+    compiled |= {"penalties": penalties} if penalties else {}
+    shared = _describe_shared(model)
+    compiled |= {"shared": shared} if shared else {}
     epsilon = keras.config.epsilon()
     compiled |= {"epsilon": epsilon} if epsilon != 1e-7 else {}
     if getattr(model.optimizer, "weight_decay", None):
@@ -57,6 +76,28 @@ def _describe_replaced(thing) -> dict:
     """Describe the methods that were replaced on this very object of Keras's."""
     methods = {n: v for n, v in vars(thing).items() if n != "loss" and inspect.isroutine(getattr(type(thing), n, None))}
     return {name: _describe_function(value) for name, value in methods.items() if is_own_code(value)}
+
+
+def _describe_penalties(thing) -> list:
+    """Describe the regularizers and constraints that a layer's weights have and its arguments do not tell."""
+    told = []
+    for weight in _own_variables(thing):
+        for kind in ("regularizer", "constraint"):
+            penalty = getattr(weight, kind, None)
+            if penalty is not None and penalty is not getattr(thing, f"{weight.name}_{kind}", None):
+                told.append([weight.name, describe_value(f"{weight.name}: {kind}", penalty)])
+    return told
+
+
+def _describe_shared(model) -> list[int]:
+    """Which layers, weights and random states are the same: each by where it stands first. Nothing if none are."""
+    layers = flatten(model)
+    every = [id(thing) for layer in layers for thing in (layer, *_own_variables(layer), *layer._seed_generators)]
+    return [every.index(one) for one in every] if len(set(every)) < len(every) else []
+
+
+def _own_variables(layer) -> list:
+    return [*getattr(layer, "_trainable_variables", []), *getattr(layer, "_non_trainable_variables", [])]
 
 
 def differs(told, other, where: str = "") -> str:
@@ -73,6 +114,21 @@ def differs(told, other, where: str = "") -> str:
 
 def _describe(thing, always: tuple[str, ...] = ()) -> dict:
     """Describe a Keras object (layer, optimizer, loss, metric, initializer...) by its class and its settings."""
+    if any(thing is one for one in _path):
+        return {"class": type(thing).__name__, "itself": True}
+    if isinstance(thing, keras.layers.Layer) and _parts:
+        again = next((place for place, one in enumerate(_told) if one is thing), None)
+        if again is not None:
+            return {"class": type(thing).__name__, "again": again}
+        _told.append(thing)
+    _path.append(thing)
+    try:
+        return _describe_object(thing, always)
+    finally:
+        _path.pop()
+
+
+def _describe_object(thing, always: tuple[str, ...]) -> dict:
     kind = type(thing)
     text = {"class": kind.__name__} if is_keras_own(kind) else {"class": kind.__name__, "source": digest_source(kind)}
     if isinstance(thing, keras.Model) and is_keras_own(kind):
@@ -201,10 +257,7 @@ def _describe_kept(thing, told: set[str]) -> dict:
     for name, value in vars(thing).items():
         if {name, name.removeprefix("_")} & told or name in of_keras or name.startswith("_self_"):
             continue
-        # weights and random states are not settings: what they start with is told by start.py
-        if isinstance(value, (keras.Variable, keras.random.SeedGenerator, keras.InputSpec)):
-            continue
-        if name in plain and _same(plain[name], value):
+        if _is_state(value) or isinstance(value, keras.InputSpec) or (name in plain and _same(plain[name], value)):
             continue
         try:
             if isinstance(value, keras.layers.Layer) and not isinstance(thing, keras.layers.Layer):
@@ -220,9 +273,18 @@ def _describe_kept(thing, told: set[str]) -> dict:
     return described
 
 
+def _is_state(value) -> bool:
+    """Whether a value is made of weights and random states alone: what they start with is told by start.py."""
+    if isinstance(value, (list, tuple, dict)) and value:
+        return all(map(_is_state, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, (keras.Variable, keras.random.SeedGenerator))
+
+
 def describe_outside(thing) -> dict:
-    """Describe a Keras object that is no part of the network, such as a teacher in a loss: with its weights, if any."""
-    values = b"".join(weight.numpy().tobytes() for weight in getattr(thing, "weights", ()))
+    """Describe a Keras object that code refers to, with its weights if it is no part of the network: a teacher's."""
+    values = b""
+    if not any(thing is part for part in _parts):
+        values = b"".join(weight.numpy().tobytes() for weight in getattr(thing, "weights", ()))
     return _describe(thing) | ({"weights": hashlib.sha256(values).hexdigest()} if values else {})
 
 

@@ -137,10 +137,16 @@ def _members(kind: type) -> list[tuple]:
     if issubclass(kind, enum.Enum):
         methods = [(n, v) for n, v in vars(kind).items() if inspect.isfunction(v) and not is_from_library(v)]
         return [(member.name, member.value) for member in kind] + methods
-    functions = {n: inspect.unwrap(v) for n, v in vars(kind).items() if inspect.isfunction(v)}
-    made = {n for n, function in functions.items() if function.__code__.co_filename == "<string>"}  # by dataclass
-    of_python = {*made, *(n for n in vars(kind) if n.startswith("__") and n not in functions), "_abc_impl"}
-    return sorted((n, v) for n, v in vars(kind).items() if n not in of_python)
+
+    def counts(name, value) -> bool:
+        if inspect.isfunction(value):  # neither dataclass's nor Python's own
+            function = inspect.unwrap(value)
+            made = function.__code__.co_filename == "<string>" or (name.startswith("__") and is_from_library(function))
+            return not made
+        field = inspect.ismemberdescriptor(value) or (issubclass(kind, tuple) and name in getattr(kind, "_fields", ()))
+        return not (name.startswith("__") or name == "_abc_impl" or field)
+
+    return sorted(member for member in vars(kind).items() if counts(*member))
 
 
 def _imports(function) -> list[tuple]:

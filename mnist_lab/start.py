@@ -6,6 +6,7 @@ called here under a seed of ours, and what it returns is compared with what that
 
 import hashlib
 import random
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ from mnist_lab.train import flatten, is_keras_own, keras
 
 SEEDS = 7_046_029, 25_214_903  # which nobody would choose
 DRAWN = 1_000  # numbers that are known of a seed; a network that takes more only takes longer to look at
+_made: dict[int, weakref.ref] = {}  # every weight and random state that a builder made here, by its id
 
 
 def build_seeded(build: Callable, where: str) -> tuple[keras.Model, dict[str, str]]:
@@ -27,11 +29,11 @@ def build_seeded(build: Callable, where: str) -> tuple[keras.Model, dict[str, st
 
     Raises LabError, in one line that begins with `where`, for a start that does not repeat, or comes from outside.
     """
-    model, told, after = _build(build, SEEDS[0])
+    model, told, after = _build(build, where, SEEDS[0])
     if not any(kind in ("drawn", "own", "set") for kind, _, _ in told.values()):
         return model, {place: " ".join(entry).strip() for place, entry in told.items()}
-    _, again, _ = _build(build, SEEDS[0])
-    _, other, after_other = _build(build, SEEDS[1])
+    _, again, _ = _build(build, where, SEEDS[0])
+    _, other, after_other = _build(build, where, SEEDS[1])
     start = {}
     for place, entry in told.items():
         kind, frozen = entry[0], entry[2]
@@ -45,14 +47,23 @@ def build_seeded(build: Callable, where: str) -> tuple[keras.Model, dict[str, st
             continue
         if kind == "drawn" and after != after_other:  # it does not seed the generators itself
             raise LabError(
-                f"{where}: every seed would start from the same weights, since an initializer or a layer is made "
-                "outside the builder: make it inside, or give it a seed"
+                f"{where}: every seed would draw the same numbers, since an initializer or a layer is made outside the "
+                "builder: make it inside, or give it a seed"
             )
         start[place] = " ".join(entry).strip()
     return model, start
 
 
-def _build(build: Callable, seed: int) -> tuple[keras.Model, dict[str, tuple[str, str, str]], tuple]:
+def check_new(model, where: str) -> None:
+    """Raises LabError, in one line that begins with `where`, for a weight that a builder had made for another model."""
+    if any(id(variable) in _made and _made[id(variable)]() is variable for variable in model.variables):
+        raise LabError(
+            f"{where}: the builder returned a layer or a model that it had returned before; it must make a new one "
+            "each time"
+        )
+
+
+def _build(build: Callable, where: str, seed: int) -> tuple[keras.Model, dict[str, tuple[str, str, str]], tuple]:
     """Build under a seed: the model, what of it is not as the seed must give it, and where the generator stood then."""
     states = random.getstate(), np.random.get_state()
     try:
@@ -61,7 +72,9 @@ def _build(build: Callable, seed: int) -> tuple[keras.Model, dict[str, tuple[str
         keras.utils.set_random_seed(seed)
         with _watch_weights() as made:
             model = build()
-        return model, _tell_start(model, made, drawn), random.getstate()
+        after = random.getstate()
+        check_new(model, where)
+        return model, _tell_start(model, made, drawn), after
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
@@ -73,16 +86,20 @@ def _watch_weights() -> Iterator[dict[int, tuple]]:
     made, add_weight = {}, keras.layers.Layer.add_weight
 
     def watched(layer, *args, **settings):
-        settings |= zip(("shape", "initializer", "dtype"), args, strict=False)
-        usual = "glorot_uniform" if "float" in str(settings.get("dtype") or layer.variable_dtype) else "zeros"
-        initializer = keras.initializers.get(settings.get("initializer") or usual)
+        known = dict(zip(("shape", "initializer", "dtype"), args, strict=False)) | settings
+        usual = "glorot_uniform" if "float" in str(known.get("dtype") or layer.variable_dtype) else "zeros"
+        initializer = keras.initializers.get(usual if known.get("initializer") is None else known["initializer"])
         given = []
 
         def initialize(*args, **settings):  # called when Keras sees fit
             given.append(initializer(*args, **settings))
             return given[-1]
 
-        weight = add_weight(layer, **settings | {"initializer": initialize})
+        if len(args) > 1:
+            args = args[0], initialize, *args[2:]
+        else:
+            settings["initializer"] = initialize
+        weight = add_weight(layer, *args, **settings)
         made[id(weight)] = weight, layer, initializer, given, weight.trainable
         return weight
 
@@ -120,12 +137,15 @@ def _tell_start(model, made: dict[int, tuple], drawn: list[str]) -> dict[str, tu
             kind, what = _tell_weight(variable, initializer, *first)
             frozen = id(variable) not in trained
         from_seed = kind == "drawn" and what in drawn
-        turns += [drawn.index(what)] if from_seed else []
+        if from_seed or id(variable) in made:
+            _made[id(variable)] = weakref.ref(variable)
+        if from_seed and id(variable) in made:
+            turns.append(drawn.index(what))
         if frozen or not (from_seed or kind == "made"):
             told[str(place)] = kind, what, "frozen" if frozen else ""
-    if turns != sorted(turns):  # layers made in another order start from other weights
-        told["order"] = "made", str(np.argsort(turns).tolist()), ""
-    if int(model.optimizer.iterations):
+    if turns != sorted({*turns}):  # made in another order, or by one initializer, they start from other weights
+        told["order"] = "made", str([sorted({*turns}).index(turn) for turn in turns]), ""
+    if model.optimizer.built or int(model.optimizer.iterations):
         told["optimizer"] = "set", _digest(*model.optimizer.variables), ""
     return told
 

@@ -28,6 +28,7 @@ from mnist_lab.describe import describe_model, differs
 from mnist_lab.errors import LabError
 from mnist_lab.record import MACHINE
 from mnist_lab.source import texts
+from mnist_lab.start import check_new
 from mnist_lab.train import Trainer, build_model, keras, one_line, prepare, to_tensors, use_one_thread
 
 # joblib replaces a worker that has grown much, which keeps memory in bounds and loses nothing: no news for a reader
@@ -65,7 +66,9 @@ def train_all(name: str, missing: list, workers: int, terminal: bool) -> Iterato
         return
     sent = {}
     for c in dict.fromkeys(configuration for configuration, _ in missing):
-        prepare(build_model(c.build, c.settings, c.digits.train, c.where), c.digits.train, c.where)
+        model = build_model(c.build, c.settings, c.digits.train, c.where)
+        check_new(model, c.where)
+        prepare(model, c.digits.train, c.where)
         # apart, since an optimizer among the settings starts TensorFlow where it is unpickled
         try:
             builder = cloudpickle.dumps((c.build, c.settings, texts))
@@ -204,8 +207,6 @@ def _cached_digits(configuration: Configuration) -> Digits:
 def _cached_trainer(configuration: Configuration, model, digits: Digits) -> Trainer:
     """A trainer that starts where `model` stands: one compiled for an equal model, else a new one."""
     key = configuration.key(seed=None)
-    if any(trainer.model is model for trainer in _trainers.values()):
-        raise LabError("the builder returned the model it had returned before; it must build a new one each time")
     if key in _trainers:
         _trainers.move_to_end(key)
         _trainers[key].restart(model)

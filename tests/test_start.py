@@ -1,3 +1,4 @@
+import functools
 import random
 
 import numpy as np
@@ -156,8 +157,17 @@ def test_what_is_made_outside_and_would_be_the_same_for_every_seed_is_refused():
         lambda: make(dense),
         lambda: make(dropout),
     ):
-        with pytest.raises(LabError, match="study x: every seed would start from the same weights"):
+        with pytest.raises(LabError, match="study x: every seed would draw the same numbers"):
             start(build)
+
+
+def test_a_layer_that_the_builder_keeps_for_the_next_model_is_refused():
+    for kept in (functools.cache(lambda: layers.Dense(8)), functools.cache(lambda: layers.Dropout(0.1))):
+        start(lambda kept=kept: make(kept()))
+        with pytest.raises(
+            LabError, match="study x: the builder returned a layer or a model that it had returned before"
+        ):
+            start(lambda kept=kept: make(kept()))
 
 
 def test_weights_that_no_seed_repeats_are_refused():
