@@ -5,6 +5,7 @@ import enum
 import functools
 import importlib
 import sys
+import typing
 from itertools import chain
 
 import numpy as np
@@ -507,6 +508,77 @@ def make_lookup(n):
     return lookup
 
 
+class Permissive(dict):
+    __getattr__ = dict.get
+
+
+class Pair(typing.NamedTuple):
+    a: int
+    b: int
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    power: float
+
+
+class Meta(type):
+    def power(cls):
+        return cls.own_power
+
+
+def make_meta(n):
+    class Made(metaclass=Meta):
+        own_power = n
+
+    return Made
+
+
+def make_attributed(n):
+    def loss(y_true, y_pred):
+        return loss.power * (y_true - y_pred)
+
+    loss.power = n
+    return loss
+
+
+def make_property(n):
+    class Set:
+        def take(self, value):
+            self.own_power = n * value
+
+        power = property(None, take)
+
+    return Set()
+
+
+def make_penalty(n):
+    network = keras.Sequential([keras.Input((784,)), layers.Dense(10)])
+    network.layers[0].kernel.regularizer = keras.regularizers.L2(n)
+    network.compile(loss="mse")
+    return describe_model(network)
+
+
+def make_shared(n):
+    first = layers.Dense(784)
+    second = first if n > 2 else layers.Dense(784)
+    return describe(keras.Sequential([first, layers.ReLU()]), keras.Sequential([second, layers.ReLU()]))
+
+
+class Both(layers.Layer):
+    def __init__(self, one, other):
+        super().__init__()
+        self.one, self.other = one, other
+
+    def call(self, x):
+        return self.other(self.one(x))
+
+
+def make_both(n):
+    first = layers.Dense(784)
+    return describe(Both(first, first if n > 2 else layers.Dense(784)))
+
+
 def make_dense(**settings):
     return describe(layers.Dense(5, **settings))
 
@@ -529,6 +601,17 @@ def make_dense(**settings):
         lambda n: describe(layers.Lambda(functools.partial(keras.ops.multiply, n))),
         make_replaced,
         lambda n: describe(Still(make_lookup(n))),
+        lambda n: describe(loss=use(Permissive(power=n))),
+        lambda n: describe(loss=use(Pair(n, 5 - n))),
+        lambda n: describe(loss=use(Slotted(n))),
+        lambda n: describe(loss=use(range(n))),
+        lambda n: describe(loss=use(type("Float", (float,), {"twice": lambda x: n * x})(1.0))),
+        lambda n: describe(loss=use(make_meta(n))),
+        lambda n: describe(loss=make_attributed(n)),
+        lambda n: describe(loss=use(make_property(n))),
+        make_penalty,
+        make_shared,
+        make_both,
     ],
 )
 def test_whatever_code_uses_counts(tell):
@@ -580,3 +663,60 @@ def test_what_only_looks_like_an_object_of_keras_is_described():
             return {}
 
     assert describe(loss=use(Alike(1))) == describe(loss=use(Alike(1))) != describe(loss=use(Alike(2)))
+
+
+class Knowing(layers.Layer):
+    """Its parts know it."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+        self.apply, self.multiply = (lambda x: x * self.by), self.multiply_by
+        self.inner = layers.Dense(784, activation=self.multiply_by)
+
+    def multiply_by(self, x):
+        return x * self.by
+
+    def call(self, x):
+        return self.inner(self.apply(x))
+
+
+class Rows(layers.Layer):
+    def build(self, shape):
+        self.rows = [self.add_weight((784,)), self.add_weight((784,))]
+
+    def call(self, x):
+        return x * self.rows[0] + self.rows[1]
+
+
+def make_half(whole):
+    if whole:
+        factor = 2.0
+
+    def loss(y_true, y_pred):
+        return factor * (y_true - y_pred) if whole else y_true - y_pred
+
+    return loss
+
+
+def test_what_knows_itself_or_is_not_there_is_described():
+    assert describe(Knowing(1)) == describe(Knowing(1)) != describe(Knowing(2))
+    assert describe(loss=make_half(True)) != describe(loss=make_half(False))
+    assert describe(Rows()) == describe(Rows())
+    itself = []
+    itself.append(itself)
+    assert describe(loss=use(itself)) == describe(loss=use(itself))
+
+
+def test_a_loss_may_look_at_its_own_network_and_a_teacher_counts_by_its_weights():
+    def looking(teacher=None):
+        network = keras.Sequential([keras.Input((784,)), layers.Dense(10)])
+        looked_at = teacher or network.layers[0]
+        network.compile(loss=lambda y_true, y_pred: keras.ops.sum(looked_at.kernel) + y_true - y_pred)
+        return describe_model(network)
+
+    one, other = layers.Dense(10), layers.Dense(10)
+    one.build((None, 784))
+    other.build((None, 784))
+    assert looking() == looking()  # whatever its weights are
+    assert looking(one) == looking(one) != looking(other)
