@@ -328,7 +328,9 @@ def _module_text(module: types.ModuleType, seen: tuple, taken: set) -> str:
 
 
 def _is_installed(module: types.ModuleType | None) -> bool:
-    file = getattr(module, "__file__", None)
+    name, file = getattr(module, "__name__", ""), getattr(module, "__file__", None)
+    if name == "__main__":  # a worker's is joblib's, and stands in for the notebook's
+        return False
     if not file:
-        return getattr(module, "__name__", "") in sys.builtin_module_names
+        return name in sys.builtin_module_names
     return any(Path(file).is_relative_to(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib"))

@@ -14,9 +14,21 @@ from mnist_lab.study import Study, run
 from mnist_lab.train import keras
 
 
+class Scale(keras.layers.Layer):
+    """A class of a notebook's own, which a worker must recognise."""
+
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+    def call(self, x):
+        return self.by * x
+
+
 def build(filters):
     network = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(filters, 5, activation="relu")])
     network.add(keras.layers.Flatten())
+    network.add(Scale(2.0))
     network.add(keras.layers.Dropout(0.5))
     network.add(keras.layers.Dense(10, activation="softmax"))
     network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
@@ -28,6 +40,7 @@ import mnist_lab as lab
 from mnist_lab import keras
 digits = lab.load_digits("image")
 few = lab.Digits(digits.train[:300], digits.val[:100], digits.test[:100])
+{inspect.getsource(Scale)}
 {inspect.getsource(build)}
 """
 RUN = 'lab.run(lab.Study("s", build, {"filters": 2}, "epochs", EPOCHS, seeds=(3,)), few, workers=2)'
