@@ -50,14 +50,11 @@ def to_plain(value, other=None):
     """`value` in plain data; what is none goes to `other`."""
     if isinstance(value, dict):
         return {str(name): to_plain(inner, other) for name, inner in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [
-            to_plain(inner, other)
-            for inner in (sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value)
-        ]
-    if value is None or (isinstance(value, PLAIN) and other is None):
-        return value.hex() if isinstance(value, bytes) else value
-    if other is not None:
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value, key=repr)
+    if isinstance(value, (list, tuple)):
+        return [to_plain(inner, other) for inner in value]
+    if value is not None and other is not None:
         return other(value)
     if is_array(value) and not np.asarray(value).dtype.hasobject:
         value = np.asarray(value)
@@ -65,6 +62,8 @@ def to_plain(value, other=None):
             return value.item()
         values = value.tolist() if value.size <= 1000 else hashlib.sha256(value.tobytes()).hexdigest()
         return [str(value.dtype), value.shape, values]
+    if isinstance(value, PLAIN):
+        return value.hex() if isinstance(value, bytes) else value
     raise LabError(f"a setting of type {type(value).__name__} cannot be recognised again")
 
 
@@ -104,7 +103,7 @@ def digest_source(code, seen: tuple = ()) -> str:
         return "itself"
     seen = (*seen, code)
     if inspect.isclass(code):
-        kinds = [kind for kind in (*code.__bases__, type(code)) if kind is not type]
+        kinds = [*code.__bases__, *([] if is_from_library(type(code)) else [type(code)])]
         text = [stand_for(code.__name__, kind.__name__, kind, seen) for kind in kinds]
         values, taken = _members(code), set()
     else:

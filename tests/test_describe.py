@@ -618,6 +618,10 @@ def test_whatever_code_uses_counts(tell):
     assert tell(2) == tell(2) != tell(3)
 
 
+def test_a_number_of_numpy_is_a_number():
+    assert describe(loss=use(np.float64(2))) == describe(loss=use(2.0))
+
+
 def test_a_method_of_a_class_is_none_that_was_replaced():
     assert "replaced" not in describe(Still(None))
 
