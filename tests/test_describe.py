@@ -605,6 +605,7 @@ def make_dense(**settings):
         lambda n: describe(loss=use(Pair(n, 5 - n))),
         lambda n: describe(loss=use(Slotted(n))),
         lambda n: describe(loss=use(range(n))),
+        lambda n: describe(loss=use(np.ones(3, "float32" if n > 2 else "float64"))),
         lambda n: describe(loss=use(type("Float", (float,), {"twice": lambda x: n * x})(1.0))),
         lambda n: describe(loss=use(make_meta(n))),
         lambda n: describe(loss=make_attributed(n)),
@@ -616,6 +617,12 @@ def make_dense(**settings):
 )
 def test_whatever_code_uses_counts(tell):
     assert tell(2) == tell(2) != tell(3)
+
+
+def test_what_is_only_remembered_does_not_count():
+    one, other = Powered(2), Powered(2)
+    assert one.power == 2  # kept from now on
+    assert describe(loss=use(one)) == describe(loss=use(other))
 
 
 def test_a_number_of_numpy_is_a_number():

@@ -68,6 +68,22 @@ def make_in_order(first):
     return make(*(inner[number] for number in sorted(inner)))
 
 
+class Scaled(layers.Layer):
+    def __init__(self, scale):
+        super().__init__()
+        self.mine = self.add_weight((784,), initializers.RandomNormal(stddev=scale))
+
+    def call(self, x):
+        return x + self.mine
+
+
+def make_built(steps):
+    network = make()
+    network.optimizer.build(network.trainable_variables)
+    network.optimizer.variables[2].assign(keras.ops.full((784, 10), steps))
+    return network
+
+
 class Given(initializers.Initializer):
     def __init__(self, value):
         self.value = value
@@ -87,6 +103,8 @@ class Given(initializers.Initializer):
         make_older,
         make_frozen,
         make_in_order,
+        make_built,
+        lambda value: make(Scaled(value)),
         lambda value: make(layers.Dense(10, kernel_initializer=np.full((784, 10), value))),
         lambda value: make(layers.Dense(10, kernel_initializer=Given(value))),
         lambda value: make(layers.Reshape((28, 28, 1)), layers.RandomCrop(9, 9, seed=value), layers.Flatten()),
