@@ -1,11 +1,11 @@
 import abc
 import ast
+import collections
 import dataclasses
 import enum
 import functools
 import importlib
 import sys
-import typing
 from itertools import chain
 
 import numpy as np
@@ -512,9 +512,8 @@ class Permissive(dict):
     __getattr__ = dict.get
 
 
-class Pair(typing.NamedTuple):
-    a: int
-    b: int
+def make_pair(n):
+    return collections.namedtuple("Pair", "a b" if n > 2 else "b a")(1, 2)
 
 
 @dataclasses.dataclass(slots=True)
@@ -522,14 +521,12 @@ class Slotted:
     power: float
 
 
-class Meta(type):
-    def power(cls):
-        return cls.own_power
-
-
 def make_meta(n):
-    class Made(metaclass=Meta):
-        own_power = n
+    class Meta(type):
+        def power(cls):
+            return n
+
+    class Made(metaclass=Meta): ...
 
     return Made
 
@@ -544,10 +541,7 @@ def make_attributed(n):
 
 def make_property(n):
     class Set:
-        def take(self, value):
-            self.own_power = n * value
-
-        power = property(None, take)
+        power = property(None, lambda self, value: print(n * value))
 
     return Set()
 
@@ -563,6 +557,20 @@ def make_shared(n):
     first = layers.Dense(784)
     second = first if n > 2 else layers.Dense(784)
     return describe(keras.Sequential([first, layers.ReLU()]), keras.Sequential([second, layers.ReLU()]))
+
+
+class Noise(layers.Layer):
+    def __init__(self, seeds):
+        super().__init__()
+        self.seeds = seeds
+
+    def call(self, x):
+        return x + keras.random.normal((784,), seed=self.seeds)
+
+
+def make_noise(n):
+    seeds = keras.random.SeedGenerator()
+    return describe(Noise(seeds), Noise(seeds if n > 2 else keras.random.SeedGenerator()))
 
 
 class Both(layers.Layer):
@@ -602,7 +610,7 @@ def make_dense(**settings):
         make_replaced,
         lambda n: describe(Still(make_lookup(n))),
         lambda n: describe(loss=use(Permissive(power=n))),
-        lambda n: describe(loss=use(Pair(n, 5 - n))),
+        lambda n: describe(loss=use(make_pair(n))),
         lambda n: describe(loss=use(Slotted(n))),
         lambda n: describe(loss=use(range(n))),
         lambda n: describe(loss=use(np.ones(3, "float32" if n > 2 else "float64"))),
@@ -613,6 +621,7 @@ def make_dense(**settings):
         make_penalty,
         make_shared,
         make_both,
+        make_noise,
     ],
 )
 def test_whatever_code_uses_counts(tell):
@@ -692,6 +701,15 @@ class Knowing(layers.Layer):
         return self.inner(self.apply(x))
 
 
+class KnowingLoss(losses.Loss):
+    def __init__(self, by):
+        super().__init__()
+        self.by, self.apply = by, lambda x: x * self.by
+
+    def call(self, y_true, y_pred):
+        return self.apply(y_true - y_pred)
+
+
 class Rows(layers.Layer):
     def build(self, shape):
         self.rows = [self.add_weight((784,)), self.add_weight((784,))]
@@ -712,6 +730,7 @@ def make_half(whole):
 
 def test_what_knows_itself_or_is_not_there_is_described():
     assert describe(Knowing(1)) == describe(Knowing(1)) != describe(Knowing(2))
+    assert describe(loss=KnowingLoss(1)) == describe(loss=KnowingLoss(1)) != describe(loss=KnowingLoss(2))
     assert describe(loss=make_half(True)) != describe(loss=make_half(False))
     assert describe(Rows()) == describe(Rows())
     itself = []
