@@ -295,7 +295,7 @@ def _find_parts(value) -> list | None:
     if isinstance(value, dict):
         return [*own, *(part for pair in value.items() for part in pair)]
     if isinstance(value, (list, tuple, collections.deque)):
-        return [*own, getattr(value, "_fields", None), *value]
+        return [*own, *value]
     if isinstance(value, PLAIN) and own:
         return [*own, next(plain for plain in PLAIN if isinstance(value, plain))(value)]
     if dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace) or _is_plain_object(value):
