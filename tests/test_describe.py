@@ -750,3 +750,11 @@ def test_a_loss_may_look_at_its_own_network_and_a_teacher_counts_by_its_weights(
     other.build((None, 784))
     assert looking() == looking()  # whatever its weights are
     assert looking(one) == looking(one) != looking(other)
+
+
+def test_what_holds_itself_without_end_is_refused_in_one_line():
+    itself = []
+    itself.append(itself)
+    loss = KnowingLoss(itself)
+    with pytest.raises(LabError, match="the network uses something that holds itself"):
+        describe(loss=loss)
