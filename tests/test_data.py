@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from mnist_lab import data
-from mnist_lab.data import Split, load_digits
+from mnist_lab.data import Split, check_whole, load_digits
 from mnist_lab.errors import LabError
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None, np.float32(1), np.bool_(True)])
+def test_a_number_that_is_not_whole_or_too_small_is_told(value):
+    check_whole("epochs", 1, 1)
+    check_whole("epochs", np.int64(2), 1)
+    with pytest.raises(LabError) as error:
+        check_whole("epochs", value, 1)
+    assert str(error.value) == f"epochs is {value!r}, but allowed is a whole number from 1"
 
 
 def test_pixels_and_labels_are_those_of_mnist(flat):
