@@ -8,6 +8,7 @@ enters by its source, and by what its objects keep.
 import hashlib
 import inspect
 import re
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -57,12 +58,12 @@ def _describe_compiled(model) -> dict:
         "weighted_metrics": to_plain(told.get("weighted_metrics"), _describe_metric),
         "loss_weights": to_plain(told.get("loss_weights")),
     }
-    layers = [layer for layer in flatten(model) if is_keras_own(type(layer))]
+    layers = [layer for layer in _parts if is_keras_own(type(layer))]
     replaced = [_describe_replaced(thing) for thing in (*layers, model.optimizer) if is_keras_own(type(thing))]
     compiled |= {"replaced": replaced} if any(replaced) else {}
     penalties = {str(place): told for place, told in enumerate(map(_describe_penalties, layers)) if told}
     compiled |= {"penalties": penalties} if penalties else {}
-    shared = _describe_shared(model)
+    shared = _describe_shared(_parts)
     compiled |= {"shared": shared} if shared else {}
     epsilon = keras.config.epsilon()
     compiled |= {"epsilon": epsilon} if epsilon != 1e-7 else {}
@@ -89,9 +90,8 @@ def _describe_penalties(thing) -> list:
     return told
 
 
-def _describe_shared(model) -> list[int]:
+def _describe_shared(layers: list) -> list[int]:
     """Which layers, weights and random states are the same: each by where it stands first. Nothing if none are."""
-    layers = flatten(model)
     every = [id(thing) for layer in layers for thing in (layer, *_own_variables(layer), *layer._seed_generators)]
     return [every.index(one) for one in every] if len(set(every)) < len(every) else []
 
@@ -136,7 +136,7 @@ def _describe_object(thing, always: tuple[str, ...]) -> dict:
     try:
         config = dict(thing.get_config())
     except Exception as error:
-        if not isinstance(error, (NotImplementedError, TypeError)) or not is_keras_own(_definer(kind, "get_config")):
+        if not isinstance(error, (NotImplementedError, TypeError)) or _tells_itself(thing):
             raise LabError(
                 f"{kind.__name__} cannot be recognised again: get_config() fails ({one_line(error)})"
             ) from None
@@ -231,16 +231,19 @@ def _hidden_arguments(thing, config: dict) -> dict:
             hidden[name] = kept[place]
         elif not is_keras_own(maker) and maker is not object and hasattr(thing, name):
             hidden[name] = getattr(thing, name)
-        elif not is_keras_own(maker) and maker is not object and _must_tell(thing):
+        elif (
+            not is_keras_own(maker) and maker is not object and (isinstance(thing, keras.Model) or _tells_itself(thing))
+        ):
+            # what it keeps is not all of it: it is made of layers, or says itself what counts
             raise LabError(f"{type(thing).__name__} takes {name} and keeps no such attribute: tell it in get_config()")
     if hasattr(thing, "get_vocabulary"):  # of an adapted layer
         hidden["vocabulary"] = thing.get_vocabulary()
     return hidden
 
 
-def _must_tell(thing) -> bool:
-    """Whether what an object of a user's class keeps is not all of it: it tells by itself, or is made of layers."""
-    return isinstance(thing, keras.Model) or not is_keras_own(_definer(type(thing), "get_config"))
+def _tells_itself(thing) -> bool:
+    """Whether an object's class, or a class of a user's that it inherits from, has a get_config of its own."""
+    return not is_keras_own(_definer(type(thing), "get_config"))
 
 
 def _definer(kind: type, method: str) -> type:
@@ -252,7 +255,6 @@ def _describe_kept(thing, told: set[str]) -> dict:
     """Describe what else an object of a user's class keeps. Raises LabError for what cannot be told."""
     base = next((kind for kind in type(thing).__mro__ if is_keras_own(kind)), object)
     plain, of_keras = _keras_attributes(base)
-    tells = not is_keras_own(_definer(type(thing), "get_config"))
     described = {}
     for name, value in vars(thing).items():
         if {name, name.removeprefix("_")} & told or name in of_keras or name.startswith("_self_"):
@@ -265,7 +267,7 @@ def _describe_kept(thing, told: set[str]) -> dict:
             else:
                 described[name] = describe_value(f"{type(thing).__name__}: {name}", value)
         except LabError:
-            if not tells:
+            if not _tells_itself(thing):
                 raise LabError(
                     f"{type(thing).__name__} keeps {name}, a {type(value).__name__}, by which it cannot be recognised "
                     "again: give it a get_config() method that tells of all that counts"
@@ -282,10 +284,13 @@ def _is_state(value) -> bool:
 
 def describe_outside(thing) -> dict:
     """Describe a Keras object that code refers to, with its weights if it is no part of the network: a teacher's."""
-    values = b""
-    if not any(thing is part for part in _parts):
-        values = b"".join(weight.numpy().tobytes() for weight in getattr(thing, "weights", ()))
-    return _describe(thing) | ({"weights": hashlib.sha256(values).hexdigest()} if values else {})
+    weights = () if any(thing is part for part in _parts) else getattr(thing, "weights", ())
+    return _describe(thing) | ({"weights": digest_variables(weights)} if weights else {})
+
+
+def digest_variables(variables: Iterable) -> str:
+    """A digest of the values of variables."""
+    return hashlib.sha256(b"".join(variable.numpy().tobytes() for variable in variables)).hexdigest()
 
 
 @cache

@@ -25,7 +25,7 @@ from mnist_lab.train import tf
 
 PLAIN = (bool, int, float, str, bytes, type(None))
 LIBRARIES = {"keras", "tensorflow", "numpy", "builtins", "math", "mnist_lab"}
-LIBRARY_FUNCTIONS = (types.BuiltinFunctionType, type(np.mean), type(np.random.default_rng))  # written in C
+LIBRARY_FUNCTIONS = (types.BuiltinFunctionType, np.ufunc, type(np.mean), type(np.random.default_rng))  # written in C
 TOLD_BY_REPR = (range, slice, complex, type(...), PurePath, np.dtype, re.Pattern)
 # the text of every function described, by its code: a worker, which has no notebook to read it in, is sent them all
 texts: dict[types.CodeType, str] = {}
@@ -255,8 +255,6 @@ def stand_for(user: str, name: str, value, seen: tuple, taken: set = frozenset()
         from mnist_lab.describe import describe_outside  # which imports this module
 
         return repr(describe_outside(value))
-    if isinstance(value, np.ufunc):
-        return value.__name__
     if isinstance(value, tf.DType):
         return value.name
     if isinstance(value, TOLD_BY_REPR):

@@ -4,15 +4,15 @@ Initializers and dropout that are given no seed take one from Python's generator
 called here under a seed of ours, and what it returns is compared with what that seed must give.
 """
 
-import hashlib
 import random
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 
-from mnist_lab.describe import describe_value
+from mnist_lab.describe import describe_value, digest_variables
 from mnist_lab.errors import LabError
 from mnist_lab.train import flatten, is_keras_own, keras
 
@@ -67,8 +67,7 @@ def _build(build: Callable, where: str, seed: int) -> tuple[keras.Model, dict[st
     """Build under a seed: the model, what of it is not as the seed must give it, and where the generator stood then."""
     states = random.getstate(), np.random.get_state()
     try:
-        keras.utils.set_random_seed(seed)
-        drawn = [str(keras.initializers.RandomNormal().seed) for _ in range(DRAWN)]
+        drawn = _draw(seed)
         keras.utils.set_random_seed(seed)
         with _watch_weights() as made:
             model = build()
@@ -78,6 +77,13 @@ def _build(build: Callable, where: str, seed: int) -> tuple[keras.Model, dict[st
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+@cache
+def _draw(seed: int) -> list[str]:
+    """The numbers that Keras's layers and initializers take from a seed, one after the other."""
+    keras.utils.set_random_seed(seed)
+    return [str(keras.initializers.RandomNormal().seed) for _ in range(DRAWN)]
 
 
 @contextmanager
@@ -146,15 +152,15 @@ def _tell_start(model, made: dict[int, tuple], drawn: list[str]) -> dict[str, tu
     if turns != sorted({*turns}):  # made in another order, or by one initializer, they start from other weights
         told["order"] = "made", str([sorted({*turns}).index(turn) for turn in turns]), ""
     if model.optimizer.built or int(model.optimizer.iterations):
-        told["optimizer"] = "set", _digest(*model.optimizer.variables), ""
+        told["optimizer"] = "set", digest_variables(model.optimizer.variables), ""
     return told
 
 
 def _tell_weight(weight, initializer, first=None) -> tuple[str, str]:
     if first is None or keras.ops.convert_to_numpy(first).tobytes() != weight.numpy().tobytes():
-        return "set", _digest(weight)
+        return "set", digest_variables([weight])
     if not _is_of_keras(initializer):
-        return "own", _digest(weight)
+        return "own", digest_variables([weight])
     if initializer.get_config().get("seed", 0) is None:
         return "drawn", str(initializer.seed)
     return "made", ""
@@ -162,7 +168,3 @@ def _tell_weight(weight, initializer, first=None) -> tuple[str, str]:
 
 def _is_of_keras(initializer) -> bool:
     return isinstance(initializer, keras.initializers.Initializer) and is_keras_own(type(initializer))
-
-
-def _digest(*variables) -> str:
-    return hashlib.sha256(b"".join(variable.numpy().tobytes() for variable in variables)).hexdigest()

@@ -65,7 +65,7 @@ FAULTS = [  # what is wrong, in which file, its text, what stands there instead,
     (
         "weights set by hand count as drawn",
         START,
-        'return "set", _digest(weight)',
+        'return "set", digest_variables([weight])',
         'return "made", ""',
         "test_start.py",
     ),
