@@ -221,6 +221,9 @@ def _hidden_arguments(thing, config: dict) -> dict:
     Raises LabError for an argument that a user's class does not keep under its name either.
     """
     maker = _definer(type(thing), "__init__")
+    of_user = not is_keras_own(maker) and maker is not object
+    # what it keeps is not all of it where it is made of layers, or says itself what counts
+    must_tell = isinstance(thing, keras.Model) or _tells_itself(thing)
     kept = {**getattr(thing, "_fn_kwargs", {}), **getattr(thing, "__dict__", {})}
     hidden = {}
     for name in _parameters(thing):
@@ -229,12 +232,9 @@ def _hidden_arguments(thing, config: dict) -> dict:
         place = next((place for place in (name, f"_{name}") if place in kept), None)
         if place:
             hidden[name] = kept[place]
-        elif not is_keras_own(maker) and maker is not object and hasattr(thing, name):
+        elif of_user and hasattr(thing, name):
             hidden[name] = getattr(thing, name)
-        elif (
-            not is_keras_own(maker) and maker is not object and (isinstance(thing, keras.Model) or _tells_itself(thing))
-        ):
-            # what it keeps is not all of it: it is made of layers, or says itself what counts
+        elif of_user and must_tell:
             raise LabError(f"{type(thing).__name__} takes {name} and keeps no such attribute: tell it in get_config()")
     if hasattr(thing, "get_vocabulary"):  # of an adapted layer
         hidden["vocabulary"] = thing.get_vocabulary()
