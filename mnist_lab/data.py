@@ -3,6 +3,7 @@
 import hashlib
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,12 @@ SHA256 = "99b6212d8b734503d7fa2e29ea6413bad62226998e56555f4a6b0b30072f1aec"
 SHAPES = {"flat": (784,), "image": (28, 28, 1)}
 
 
-def is_whole(value: object) -> bool:
-    """Whether `value` is a whole number, which True and 3.0 are not."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def check_whole(what: str, value: object, least: int) -> None:
-    """Raises LabError, in one line that begins with `what`, for anything but a whole number from `least`."""
-    if not is_whole(value) or value < least:
-        raise LabError(f"{what} is {value!r}, but allowed is a whole number from {least}")
+def check_integer(name: str, value: object, minimum: int, maximum: int | None = None) -> None:
+    """Raises LabError for anything but an integer within the limits; True and 3.0 are none."""
+    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not integer or value < minimum or (maximum is not None and value > maximum):
+        allowed = f">= {minimum}" if maximum is None else f"from {minimum} to {maximum:,}"
+        raise LabError(f"{name} must be an integer {allowed} (got {value!r})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +32,7 @@ class Split:
 
     def __post_init__(self):
         if len(self.x) != len(self.y):
-            raise LabError(f"a Split needs as many labels as images, not {len(self.x)} images and {len(self.y)} labels")
+            raise LabError(f"a Split needs one label per image (got {len(self.x)} images, {len(self.y)} labels)")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -42,43 +40,96 @@ class Split:
     def __getitem__(self, rows: slice) -> "Split":
         return Split(self.x[rows], self.y[rows])
 
+    def digest(self) -> str:
+        """A hash of both arrays: their shapes, types and bytes; computed once where they are read-only."""
+        known = vars(self).get("_digest")
+        if known and not (self.x.flags.writeable or self.y.flags.writeable):
+            return known
+        digest = hashlib.sha256()
+        for array in (self.x, self.y):
+            digest.update(f"{array.shape}{array.dtype.str}".encode())
+            digest.update(np.ascontiguousarray(array))
+        vars(self)["_digest"] = digest.hexdigest()
+        return vars(self)["_digest"]
+
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Three splits: `train` to learn from, `val` to choose settings with, `test` for the last cell of a notebook."""
+    """Three splits: `train` to learn from, `val` to choose settings with, `test` for the last cell of a notebook.
+
+    `loaded` holds the arguments of `load_digits` where the digits come from there unchanged.
+    """
 
     train: Split
     val: Split
     test: Split
+    loaded: tuple[str, int] | None = None
 
 
 def load_digits(form: str = "flat", holdout: int = 10_000) -> Digits:
     """Load the 60,000 training and 10,000 test images of MNIST.
 
     Pixels are float32 in [0, 1], `(n, 784)` for `form="flat"` or `(n, 28, 28, 1)` for `form="image"`; labels are
-    one-hot float32 rows of 10. The last `holdout` training images become `val`. With `holdout=0` all 60,000 train and
-    `val` is the test set, which is how the 2018 notebook chose its settings.
+    one-hot float32 rows of 10; both are read-only. The last `holdout` training images become `val`. With `holdout=0`
+    all 60,000 train and `val` is the test set, which is how the 2018 notebook chose its settings.
 
     Raises LabError for an unknown form, a bad holdout, and a file that is missing or not the published one (SHA-256).
     """
     if not isinstance(form, str) or form not in SHAPES:
-        raise LabError(f"load_digits: form is {form!r}, but allowed are {', '.join(map(repr, SHAPES))}")
-    if not is_whole(holdout) or not 0 <= holdout < 60_000:
-        raise LabError(f"load_digits: holdout is {holdout!r}, but allowed is a whole number from 0 to 59,999")
+        raise LabError(f"load_digits: form must be one of {', '.join(map(repr, SHAPES))} (got {form!r})")
+    check_integer("load_digits: holdout", holdout, 0, 59_999)
+    train, test = (Split(split.x.reshape(-1, *SHAPES[form]), split.y) for split in _read_mnist())
+    if holdout == 0:
+        return Digits(train, test, test, (form, holdout))
+    return Digits(train[:-holdout], train[-holdout:], test, (form, holdout))
+
+
+@cache
+def _read_mnist() -> tuple[Split, Split]:
     try:
         content = FILE.read_bytes()
     except OSError as error:
         raise LabError(f"{FILE}: cannot be read ({error.strerror}); install the package again") from None
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise LabError(f"{FILE}: damaged (its SHA-256 is not that of MNIST); install the package again")
+    splits = []
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        train, test = (
-            Split(
-                (arrays[f"x_{name}"] / np.float32(255)).reshape(-1, *SHAPES[form]),
-                np.eye(10, dtype=np.float32)[arrays[f"y_{name}"]],
-            )
-            for name in ("train", "test")
-        )
-    if holdout == 0:
-        return Digits(train, test, test)
-    return Digits(train[:-holdout], train[-holdout:], test)
+        for name in ("train", "test"):
+            x = (arrays[f"x_{name}"] / np.float32(255)).reshape(-1, 784)
+            y = np.eye(10, dtype=np.float32)[arrays[f"y_{name}"]]
+            x.flags.writeable = y.flags.writeable = False  # every cell of a notebook shares them
+            splits.append(Split(x, y))
+    return splits[0], splits[1]
+
+
+def check_digits(digits: object, name: str) -> None:
+    """Raises LabError, in one line that begins with `name`, for what are no digits, and for splits without images."""
+    if not isinstance(digits, Digits):
+        raise LabError(f"{name}: digits must be what lab.load_digits returns (got a {type(digits).__name__})")
+    for part in ("train", "val", "test"):
+        split = getattr(digits, part)
+        if not (isinstance(split, Split) and isinstance(split.x, np.ndarray) and isinstance(split.y, np.ndarray)):
+            raise LabError(f"{name}: digits.{part} must be a Split of two numpy arrays")
+        shapes, expected = ((s.x.shape[1:], s.y.shape[1:]) for s in (split, digits.train))
+        if shapes != expected:
+            raise LabError(f"{name}: digits.{part} has shapes {shapes}, but digits.train has {expected}")
+        if not len(split):
+            raise LabError(f"{name}: digits.{part} holds no images")
+        for array in (split.x, split.y):
+            if not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
+                raise LabError(f"{name}: digits.{part} must hold finite numbers")
+
+
+def cut_digits(digits: Digits, train_size: int | None) -> Digits:
+    """The same digits with the first `train_size` training images alone (None: all). Raises LabError for another size."""
+    if train_size is not None:
+        check_integer("train_size", train_size, 1, len(digits.train))
+    if train_size in (None, len(digits.train)):
+        return digits
+    return Digits(digits.train[:train_size], digits.val, digits.test, digits.loaded)
+
+
+def digest_digits(digits: Digits) -> str:
+    """A hash of all three splits."""
+    splits = (digits.train, digits.val, digits.test)
+    return hashlib.sha256("".join(split.digest() for split in splits).encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""The one error this package raises for a mistake it can name."""
+"""The error of this package: a mistake by its user, said in one line."""
 
 
 class LabError(ValueError):
-    """A mistake in a setting or a file, told in one line; a notebook shows the line without a traceback."""
+    """A mistake in a setting or a file. A notebook shows its one line without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"LabError: {self}"]

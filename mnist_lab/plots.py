@@ -1,10 +1,9 @@
-"""Figures. Each function returns a matplotlib Figure; only `save` touches the disk."""
+"""Figures. Each function returns a matplotlib Figure; only `save` writes a file."""
 
 import io
 import logging
 import os
 from collections.abc import Sequence
-from functools import wraps
 
 import matplotlib
 import matplotlib.style
@@ -13,15 +12,13 @@ import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
-from scipy.stats import rankdata
 
 from mnist_lab.errors import LabError
-from mnist_lab.judge import Verdict
-from mnist_lab.record import find_folder, is_accuracy, replace_file
-from mnist_lab.results import TITLES, Results, in_percent
+from mnist_lab.files import find_images, replace_file
+from mnist_lab.studies.results import TITLES, Results, in_percent, is_accuracy
+from mnist_lab.verdicts.judge import MATTERS, Verdict
 
-# said to be building a font cache, once, on a new machine: nothing for a reader's screen
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # else it prints that it builds a font cache
 
 STYLE = {
     "figure.dpi": 110,
@@ -32,92 +29,215 @@ STYLE = {
     "grid.alpha": 0.3,
     "legend.frameon": False,
     "lines.linewidth": 2,
-    "text.parse_math": False,  # a reader's label may hold a $
+    "text.parse_math": False,  # a label may hold a $
 }
+_styled = matplotlib.style.context(["default", STYLE])  # whatever the user's own settings are: the same bytes
 MARKERS = "osD^vP*X<>hp"
-
-
-def _styled(draw):
-    """Draw in this module's style, whatever the reader's own settings are, so that the bytes are the same."""
-
-    @wraps(draw)
-    def wrapper(*args, **kwargs):
-        with matplotlib.style.context(["default", STYLE]):
-            return draw(*args, **kwargs)
-
-    return wrapper
+COLORS = {"reproduced": "tab:green", "contradicted": "tab:red", "inconclusive": "0.5", "artefact": "tab:orange"}
 
 
 @_styled
 def plot_curves(
-    results: Results,
-    label: str | None = None,
-    clean: bool = False,
-    metrics: tuple[str, str] = ("accuracy", "loss"),
+    results: Results, label: str | None = None, clean: bool = False, metrics: Sequence[str] = ("accuracy", "loss")
 ) -> Figure:
-    """Draw two validation metrics, accuracy (percent) and loss, by epoch, and every seed at the last epoch.
+    """Draw two validation metrics, accuracy (percent) and loss, by epoch, and all seeds at the last epoch.
 
-    On the left the mean over seeds, one line a value, with a band of one standard deviation as far as any seed
-    reaches. On the right each seed is a dot, the mean a bar. A study of one value has every seed as a thin line
-    instead. `label` names what varies; `clean=True` adds the training images in inference mode, dashed.
+    On the left, the mean over seeds, one line per value, with a band of one standard deviation, cut off at the lowest
+    and the highest seed. On the right, each seed as a dot and the mean as a bar. A study of one value shows each seed
+    as a thin line instead. `label` names the setting; `clean=True` adds the training images in evaluation mode, dashed.
     """
-    label = label or results.vary
-    several = len(results.runs) > 1
-    figure = Figure(figsize=(10, 7.5), layout="constrained")
-    axes = figure.subplots(2, 2 if several else 1, squeeze=False, width_ratios=[3, 2] if several else None)
+    columns = min(2, len(results.runs))
+    figure, axes = _new_figure(10, 7.5, 2, columns, squeeze=False, width_ratios=[3, 2] if columns == 2 else None)
     for row, metric in zip(axes, metrics, strict=True):
-        _draw_curves(row[0], results, f"val_{metric}", dashed=False)
+        _draw_curves(row[0], results, f"val_{metric}")
         if clean:
             _draw_curves(row[0], results, f"clean_{metric}", dashed=True)
             row[0].set_ylabel(TITLES[f"val_{metric}"].removeprefix("validation "))
-        if several:
-            _draw_seeds(row[1], results, f"val_{metric}", room=20)
-            row[1].set_xlabel(label)
+        if columns == 2:
+            _draw_seeds(row[1], results, f"val_{metric}", label, room=20)
             row[1].set_title("last epoch, every seed", fontsize=11)
-    if several:
+    if columns == 2:
         if axes[0, 1].get_xticklabels()[0].get_rotation():  # long names, and the same ones below
             axes[0, 1].tick_params(labelbottom=False)
             axes[0, 1].set_xlabel("")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), title=label, loc="outside right upper")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), title=label or results.vary, loc="outside right upper")
     else:
         axes[0, 0].legend(loc="lower right")
     return figure
 
 
-def _draw_curves(axes, results: Results, metric: str, dashed: bool) -> None:
-    curves = {value: in_percent(metric, values) for value, values in results.curves(metric).items()}
+@_styled
+def plot_gap(results: Results, label: str | None = None) -> Figure:
+    """Draw training accuracy (evaluation mode) minus validation accuracy, in percentage points: means and all seeds."""
+    clean, validation = results.curves("clean_accuracy"), results.curves("val_accuracy")
+    figure, axes = _new_figure(8, 4.5)
+    for value, gaps, color, marker in _looks({value: 100 * (clean[value] - validation[value]) for value in clean}):
+        epochs = np.arange(1, gaps.shape[1] + 1)
+        axes.plot(epochs, gaps.T, color=color, alpha=0.4, linewidth=0.7)
+        axes.plot(epochs, gaps.mean(axis=0), color=color, marker=marker, label=f"{value}")
+    axes.axhline(0, color="black", linewidth=1)
+    axes.set(xlabel="epoch", ylabel="clean training less validation (points)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(title=label or results.vary)
+    return figure
+
+
+@_styled
+def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figure:
+    """Draw `metric` at the last epoch for each value: each seed as a dot, and their mean as a bar."""
+    figure, axes = _new_figure(8, 4)
+    _draw_seeds(axes, results, metric, label, room=70)
+    return figure
+
+
+@_styled
+def plot_table(table: pd.DataFrame) -> Figure:
+    """Draw a table of numbers; the higher a number ranks among all, the lighter its cell. A nan stays empty.
+
+    The names of index and columns become axis labels. Raises LabError for a table that holds text.
+    """
+    try:
+        numbers = table.to_numpy(float)
+    except ValueError:
+        raise LabError("plot_table: expected a table of numbers, but it holds text") from None
+    filled = ~np.isnan(numbers)
+    levels = np.unique(numbers[filled])
+    shades = np.where(filled, (np.searchsorted(levels, numbers) + 1) / len(levels), np.nan)
+    rows, columns = numbers.shape
+    figure, axes = _new_figure(2.2 + 0.75 * columns, 1 + 0.42 * rows)
+    axes.imshow(shades, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    digits = 0 if (numbers[filled] % 1 == 0).all() else 2
+    for row, column in np.argwhere(filled):
+        color = "white" if shades[row, column] < 0.6 else "black"
+        text = f"{numbers[row, column]:.{digits}f}"
+        axes.text(column, row, text, color=color, ha="center", va="center", fontsize=10)
+    axes.set_xticks(range(columns), map(str, table.columns))
+    axes.set_yticks(range(rows), map(str, table.index))
+    axes.set(xlabel=table.columns.name, ylabel=table.index.name)
+    axes.grid(False)
+    return figure
+
+
+@_styled
+def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
+    """Draw the estimate that decides each verdict, with its 95 % interval: at 0 the limit, to the right the support."""
+    figure, axes = _new_figure(14, 1.5 + 0.5 * len(verdicts))
+    axes.set_xscale("symlog", linthresh=1, linscale=0.8)
+    for y, v in enumerate(verdicts):
+        color, (low, middle, high) = COLORS[v.verdict], v.claim.support(v.estimate)
+        axes.plot([low, high], [y, y], color=color, linewidth=3)
+        axes.plot(middle, y, "o", color=color, markersize=9, markeredgecolor="black")
+        text = f"{v.verdict} ({v.estimate.seeds} seeds)\n{v.estimate_text}"
+        axes.text(1.01, y, text, color=color, transform=axes.get_yaxis_transform(), va="center")
+    axes.axvline(0, color="black", linewidth=1)
+    _set_ticks(axes.xaxis, [-100, -10, -3, -1, 0, 1, 3, 10, 100])
+    axes.set_yticks(range(len(verdicts)), [f"{v.conclusion.id}: {v.conclusion.text}\n{v.claim}" for v in verdicts])
+    axes.invert_yaxis()
+    axes.set_xlabel(
+        f"against the claim  ←  0: its limit; 1: the least that matters ({MATTERS} pp of accuracy)  →  for it"
+    )
+    return figure
+
+
+@_styled
+def plot_history(history: dict[str, list[float]]) -> Figure:
+    """Draw the `history` of one run of Keras's `fit`: accuracy (percent) and loss by epoch."""
+    figure, both = _new_figure(9, 3.5, 1, 2)
+    for axes, metric in zip(both, ("accuracy", "loss"), strict=True):
+        for name, marker, color in ((metric, "o", "0.55"), (f"val_{metric}", "s", "black")):
+            values = in_percent(metric, np.array(history.get(name, [])))
+            epochs = np.arange(1, len(values) + 1)
+            axes.plot(epochs, values, marker=marker, color=color, label=TITLES[name].split(" (")[0])
+        axes.set(xlabel="epoch", ylabel="accuracy (%)" if metric == "accuracy" else "loss")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend()
+    return figure
+
+
+@_styled
+def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
+    """Draw images side by side, `(n, 784)` or `(n, 28, 28, 1)`, each under its title, in dark ink on white.
+
+    Raises LabError if there are no images, or not as many titles.
+    """
+    x = np.asarray(x).reshape(-1, 28, 28)
+    if not len(x) or (titles is not None and len(titles) != len(x)):
+        raise LabError(f"plot_digits: {len(x)} images and {'no' if titles is None else len(titles)} titles")
+    size = 1.0 if min(columns, len(x)) > 5 else 2.0  # inches
+    return _draw_digits(x, titles, columns, width=size, height=size + 0.25 * (titles is not None))
+
+
+@_styled
+def plot_gallery(
+    x: np.ndarray, y: np.ndarray, probabilities: np.ndarray, seed: int, most: int = 20, columns: int = 5
+) -> Figure:
+    """Draw up to `most` of the digits that a model gets wrong, picked at random by `seed`.
+
+    `x` holds the images, `y` their one-hot labels `(n, 10)`, `probabilities` the model's outputs `(n, 10)`. Each digit
+    shows its true and its predicted label, with the probability of each.
+    Raises LabError if the three do not have the same length, and if nothing is wrong.
+    """
+    if not y.shape == probabilities.shape == (len(x), 10):
+        raise LabError(f"plot_gallery: {len(x)} images, but y has shape {y.shape}, probabilities {probabilities.shape}")
+    true, predicted = y.argmax(axis=1), probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(true != predicted)
+    if not len(wrong):
+        raise LabError(f"plot_gallery: the model gets all {len(x)} digits right, so there is nothing to show")
+    shown = np.sort(np.random.default_rng(seed).choice(wrong, size=min(most, len(wrong)), replace=False))
+    answers = zip(true[shown], predicted[shown], probabilities[shown], strict=True)
+    titles = [f"is {t} ({p[t]:.0%})\nread as {r} ({p[r]:.0%})" for t, r, p in answers]
+    figure = _draw_digits(x[shown], titles, columns, width=2.0, height=1.9, margin=0.4)
+    figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability given in brackets)")
+    return figure
+
+
+@_styled
+def show(figure: Figure) -> Image:
+    """Show a figure in a notebook, with the same bytes each time."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return Image(content.getvalue())
+
+
+def save(figure: Figure, name: str) -> Image:
+    """Write `img/<name>.png` and show it. Raises LabError for a name that is not a plain file name."""
+    if not name or os.path.basename(str(name)) != name:
+        raise LabError(f"save: name must be a plain file name without .png, got {name!r}")
+    image = show(figure)
+    folder = find_images()
+    folder.mkdir(exist_ok=True)
+    replace_file(folder / f"{name}.png", lambda file: file.write(image.data))
+    return image
+
+
+def _new_figure(width: float, height: float, *grid: int, **options) -> tuple:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(*grid, **options)
+
+
+def _draw_curves(axes, results: Results, metric: str, dashed: bool = False) -> None:
+    curves = {value: in_percent(metric, seeds) for value, seeds in results.curves(metric).items()}
+    split = ", clean training" if dashed else ", validation" if len(curves) == 1 else ""
     for value, seeds, color, marker in _looks(curves):
+        line = {"color": color, "linestyle": "--" if dashed else "-"}
         epochs = np.arange(1, seeds.shape[1] + 1)
         mean, name = seeds.mean(axis=0), f"{value}"
         if len(curves) == 1:
             name = f"mean of {len(seeds)} seeds"
-            axes.plot(epochs, seeds.T, color=color, alpha=0.25, linewidth=0.7, linestyle="--" if dashed else "-")
+            axes.plot(epochs, seeds.T, alpha=0.25, linewidth=0.7, **line)
         elif len(seeds) > 1:
             spread = seeds.std(axis=0, ddof=1)
-            low, high = np.maximum(mean - spread, seeds.min(axis=0)), np.minimum(mean + spread, seeds.max(axis=0))
+            low, high = np.clip([mean - spread, mean + spread], seeds.min(axis=0), seeds.max(axis=0))
             axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
-        axes.plot(
-            epochs,
-            mean,
-            color=color,
-            marker=marker,
-            markersize=6,
-            markevery=max(1, len(epochs) // 12),
-            linestyle="--" if dashed else "-",
-            markerfacecolor="white" if dashed else color,
-            label=f"{name}, clean training" if dashed else name if len(curves) > 1 else f"{name}, validation",
-        )
-    axes.set_xlabel("epoch")
+        line |= {"marker": marker, "markerfacecolor": "white" if dashed else color}
+        axes.plot(epochs, mean, label=name + split, markevery=max(1, len(epochs) // 12), **line)
+    axes.set(xlabel="epoch", ylabel=TITLES.get(metric, metric))
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylabel(TITLES.get(metric, metric))
     _scale(axes, metric, curves)
 
 
-def _draw_seeds(axes, results: Results, metric: str, room: int) -> None:
-    """Every seed at the last epoch as a dot, side by side where they would overlap, and the mean as a bar.
-
-    The values' names stand upright up to `room` characters together.
-    """
+def _draw_seeds(axes, results: Results, metric: str, label: str | None, room: int) -> None:
+    """Draw each seed as a dot, side by side, and the mean as a bar. Labels of over `room` characters are slanted."""
     last = {value: in_percent(metric, seeds) for value, seeds in results.last(metric).items()}
     for place, (_, seeds, color, marker) in enumerate(_looks(last)):
         aside = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
@@ -128,229 +248,43 @@ def _draw_seeds(axes, results: Results, metric: str, room: int) -> None:
     axes.set_xticks(range(len(last)), names, **slanted)
     if metric == "seconds":
         axes.set_ylim(0, 1.05 * max(seconds.max() for seconds in last.values()))
-    axes.set_ylabel(TITLES.get(metric, metric))
+    axes.set(xlabel=label or results.vary, ylabel=TITLES.get(metric, metric))
     _scale(axes, metric, last)
 
 
-@_styled
-def plot_gap(results: Results, label: str | None = None) -> Figure:
-    """Draw by how much clean training accuracy lies above validation, in points by epoch: the mean, and every seed."""
-    clean, validation = results.curves("clean_accuracy"), results.curves("val_accuracy")
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for value, gaps, color, marker in _looks({value: 100 * (clean[value] - validation[value]) for value in clean}):
-        epochs = np.arange(1, gaps.shape[1] + 1)
-        axes.plot(epochs, gaps.T, color=color, alpha=0.4, linewidth=0.7)
-        axes.plot(epochs, gaps.mean(axis=0), color=color, marker=marker, markersize=6, label=f"{value}")
-    axes.axhline(0, color="black", linewidth=1)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="epoch", ylabel="clean training less validation (points)")
-    axes.legend(title=label or results.vary)
-    return figure
-
-
-@_styled
-def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figure:
-    """Draw `metric` at the last epoch, each seed a dot and their mean a bar, side by side for each value."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
-    _draw_seeds(axes, results, metric, room=70)
-    axes.set_xlabel(label or results.vary)
-    return figure
-
-
-@_styled
-def plot_table(table: pd.DataFrame) -> Figure:
-    """Draw a table of numbers, each in a cell that is the lighter the higher its number stands among them all.
-
-    The table's axes carry their names. A cell that is nan stays empty.
-    """
-    try:
-        numbers = table.to_numpy(float)
-    except ValueError:
-        raise LabError("plot_table draws a table of numbers, and this one holds text") from None
-    rank = np.full(numbers.shape, np.nan)
-    rank[~np.isnan(numbers)] = rankdata(numbers[~np.isnan(numbers)], method="dense")
-    rank = rank / np.nanmax(rank)
-    rows, columns = numbers.shape
-    figure = Figure(figsize=(2.2 + 0.75 * columns, 1 + 0.42 * rows), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(rank, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    whole = (numbers[~np.isnan(numbers)] % 1 == 0).all()
-    for row, column in np.argwhere(~np.isnan(numbers)):
-        text = f"{numbers[row, column]:.0f}" if whole else f"{numbers[row, column]:.2f}"
-        color = "white" if rank[row, column] < 0.6 else "black"
-        axes.text(column, row, text, color=color, ha="center", va="center", fontsize=10)
-    axes.set_xticks(range(columns), map(str, table.columns))
-    axes.set_yticks(range(rows), map(str, table.index))
-    axes.set(xlabel=table.columns.name, ylabel=table.index.name)
-    axes.grid(False)
+def _draw_digits(x, titles, columns: int, width: float, height: float, margin: float = 0.0) -> Figure:
+    """Draw images in rows, each in a cell of `width` and `height` (inches), with a `margin` on top."""
+    columns = min(columns, len(x))
+    rows = -(-len(x) // columns)
+    figure = Figure(figsize=(width * columns, height * rows + margin), layout="constrained")
+    for number, image in enumerate(x):
+        axes = figure.add_subplot(rows, columns, number + 1, xticks=[], yticks=[])
+        axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+        axes.spines[:].set(visible=True, color="0.8", linewidth=0.8)  # a thin frame, which makes a shift visible
+        if titles is not None:
+            axes.set_title(str(titles[number]), fontsize=10)
     return figure
 
 
 def _looks(by_value: dict):
-    """Each value with what is drawn for it, a colour from dark to light, and a marker: told apart in grey, too."""
+    """Each value and its data, with a colour from dark to light and a marker, to tell them apart in grey too."""
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(by_value)))
-    for number, (value, drawn) in enumerate(by_value.items()):
-        yield value, drawn, colors[number], MARKERS[number % len(MARKERS)]
+    return zip(by_value, by_value.values(), colors, MARKERS * len(by_value), strict=False)
 
 
-def _scale(axes, metric: str, drawn: dict) -> None:
-    """Stretch an axis towards 100 % where some value learns next to nothing, and a loss that spans decades."""
-    low = min(np.nanmin(values) for values in drawn.values())
-    high = max(np.nanmax(values) for values in drawn.values())
+def _scale(axes, metric: str, by_value: dict) -> None:
+    """Stretch the axis towards 100 % where a value learns next to nothing; a loss over decades gets a log axis."""
+    drawn = np.concatenate([values.ravel() for values in by_value.values()])
+    low, high = np.nanmin(drawn), np.nanmax(drawn)
     if is_accuracy(metric) and low < 80:
         axes.set_yscale("function", functions=(lambda a: -np.log10(np.maximum(101 - a, 0.1)), lambda s: 101 - 10**-s))
         axes.set_ylim(max(0, low - 5), 100)
-        axes.yaxis.set_major_locator(FixedLocator([10, 50, 70, 80, 90, 95, 97, 98, 99, 100]))
-        axes.yaxis.set_minor_locator(NullLocator())
+        _set_ticks(axes.yaxis, [10, 50, 70, 80, 90, 95, 97, 98, 99, 100])
     elif metric.endswith("loss") and low > 0 and high / low > 8:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(FixedLocator([m * 10.0**e for e in range(-4, 2) for m in (1, 2, 5)]))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+        _set_ticks(axes.yaxis, [m * 10.0**e for e in range(-4, 2) for m in (1, 2, 5)])
 
 
-VERDICT_LOOKS = {
-    "reproduced": ("tab:green", "o"),
-    "contradicted": ("tab:red", "X"),
-    "inconclusive": ("0.5", "D"),
-    "artefact": ("tab:orange", "^"),
-}
-
-
-@_styled
-def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
-    """Draw each verdict's deciding estimate and its interval, in units of what matters, to the right if it supports."""
-    figure = Figure(figsize=(14, 1.8 + 0.5 * len(verdicts)), layout="constrained")
-    axes = figure.subplots()
-    beside, drawn = axes.get_yaxis_transform(), [-1.0, 1.0]
-    for place, v in enumerate(verdicts):
-        color, marker = VERDICT_LOOKS[v.verdict]
-        ends = sorted(v.claim.support(end) for end in (v.estimate.low, v.estimate.high))
-        drawn += ends
-        axes.plot(ends, [place, place], color=color, linewidth=3, solid_capstyle="butt")
-        middle = v.claim.support(v.estimate.value)
-        axes.plot(middle, place, marker, color=color, markersize=9, markeredgecolor="black", markeredgewidth=0.8)
-        axes.text(1.01, place, f"{v.verdict} ({v.seeds} seeds)", color=color, transform=beside, va="center")
-        concluded = f"{v.conclusion.id}: {v.conclusion.text}"
-        axes.text(-0.02, place, concluded, transform=beside, ha="right", va="bottom")
-        axes.text(-0.02, place + 0.06, v.told_claim, transform=beside, ha="right", va="top", fontsize=9, color="0.35")
-    axes.axvline(0, color="black", linewidth=1)
-    axes.set_xscale("symlog", linthresh=1, linscale=0.8)
-    axes.set_xlim(1.5 * min(drawn), 1.5 * max(drawn))
-    axes.xaxis.set_major_locator(FixedLocator([-100, -10, -3, -1, 0, 1, 3, 10, 100]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_yticks(range(len(verdicts)), [""] * len(verdicts))
-    axes.set_ylim(len(verdicts) - 0.4, -0.6)
-    matters = dict.fromkeys(f"{v.claim.margin:g} {v.claim.unit}" for v in verdicts)
-    axes.set_xlabel(
-        "against the conclusion  \N{LEFTWARDS ARROW}  0 is the limit of its rule  \N{RIGHTWARDS ARROW}  for it\n"
-        f"(1 is as much as matters: {', '.join(matters)};\nthe scale narrows outwards)"
-    )
-    figure.suptitle(
-        "What a notebook of 2018 concluded from single runs, and what many seeds say\n"
-        "(below each the claim that decides, and what was found; artefact: holds only as it was read in 2018)"
-    )
-    return figure
-
-
-@_styled
-def plot_history(history: dict[str, list[float]]) -> Figure:
-    """Draw one live run of Keras's `fit`, its `history`: accuracy (percent) and loss by epoch."""
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        for name, marker, color in ((metric, "o", "0.55"), (f"val_{metric}", "s", "black")):
-            values = in_percent(metric, np.array(history.get(name, [])))
-            axes.plot(
-                np.arange(1, len(values) + 1), values, marker=marker, color=color, label=TITLES[name].split(" (")[0]
-            )
-        axes.set(xlabel="epoch", ylabel="accuracy (%)" if metric == "accuracy" else "loss")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend()
-    return figure
-
-
-@_styled
-def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
-    """Draw images side by side, `(n, 784)` or `(n, 28, 28, 1)`, each under its title. Dark ink on white.
-
-    Raises LabError where there are no images, or not as many titles.
-    """
-    x = np.asarray(x).reshape(-1, 28, 28)
-    if not len(x) or (titles is not None and len(titles) != len(x)):
-        raise LabError(f"plot_digits: {len(x)} images and {'no' if titles is None else len(titles)} titles")
-    columns = min(columns, len(x))
-    rows = -(-len(x) // columns)
-    size = 1.0 if columns > 5 else 2.0  # inches
-    figure = Figure(figsize=(size * columns, (size + 0.25 * (titles is not None)) * rows), layout="constrained")
-    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.axis("off")
-        if number < len(x):
-            _draw_digit(axes, x[number])
-            if titles is not None:
-                axes.set_title(str(titles[number]), fontsize=10)
-    return figure
-
-
-def _draw_digit(axes, image: np.ndarray) -> None:
-    """Draw one image in a thin frame, without which a shift is not seen."""
-    axes.axis("on")
-    axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color="0.8", linewidth=0.8)
-
-
-@_styled
-def plot_gallery(
-    x: np.ndarray, y: np.ndarray, probabilities: np.ndarray, seed: int, most: int = 20, columns: int = 5
-) -> Figure:
-    """Draw up to `most` of the digits that a model gets wrong, picked at random by `seed`.
-
-    `x` holds the images, `y` their one-hot labels, `probabilities` the model's answers `(n, 10)`. Each digit shows
-    its true and its predicted label, and the probability that the model gave to each.
-    Raises LabError where the three do not have the same length, and where nothing is wrong.
-    """
-    if y.ndim != 2 or probabilities.ndim != 2:
-        raise LabError("plot_gallery: y must be one-hot labels (n, 10), and probabilities (n, 10)")
-    if not len(x) == len(y) == len(probabilities):
-        raise LabError(f"plot_gallery: {len(x)} images, {len(y)} labels and {len(probabilities)} answers; need as many")
-    true, predicted = y.argmax(axis=1), probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(true != predicted)
-    if not len(wrong):
-        raise LabError(f"plot_gallery: the model gets all {len(x)} digits right, so there is nothing to show")
-    shown = np.sort(np.random.default_rng(seed).choice(wrong, size=min(most, len(wrong)), replace=False))
-    columns = min(columns, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.0 * columns, 1.9 * rows + 0.4), layout="constrained")
-    figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability given in brackets)")
-    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        axes.axis("off")
-        if number < len(shown):
-            i = shown[number]
-            _draw_digit(axes, x[i])
-            told = [
-                f"{kind} {d} ({probabilities[i, d]:.0%})" for kind, d in (("is", true[i]), ("read as", predicted[i]))
-            ]
-            axes.set_title("\n".join(told), fontsize=10)
-    return figure
-
-
-def show(figure: Figure) -> Image:
-    """Show a figure in a notebook; the same bytes each time."""
-    content = io.BytesIO()
-    with matplotlib.style.context(["default", STYLE]):
-        figure.savefig(content, format="png", metadata={"Software": None})
-    return Image(content.getvalue())
-
-
-def save(figure: Figure, name: str) -> Image:
-    """Write `img/<name>.png` and show it."""
-    if not isinstance(name, str) or os.path.basename(name) != name or not name:
-        raise LabError(f"save: the name is {name!r}, but must be a plain file name without its ending")
-    image = show(figure)
-    folder = find_folder()
-    folder.mkdir(exist_ok=True)
-    replace_file(folder / f"{name}.png", lambda new: new.write(image.data))
-    return image
+def _set_ticks(axis, ticks: list[float]) -> None:
+    labels = StrMethodFormatter("{x:g}")
+    axis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator(), major_formatter=labels)

@@ -24,6 +24,6 @@ def project(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MNIST_LAB_MODE", "local")
-    if "mnist_lab.study" in sys.modules:
-        monkeypatch.setattr("mnist_lab.study._recorded", {})  # as in a process of its own
+    if "mnist_lab.studies.study" in sys.modules:
+        monkeypatch.setattr("mnist_lab.studies.study._recorded", {})  # as in a process of its own
     return tmp_path

@@ -4,20 +4,19 @@ import numpy as np
 import pytest
 
 from mnist_lab import data
-from mnist_lab.data import Split, check_whole, load_digits
+from mnist_lab.data import Digits, Split, check_digits, check_integer, cut_digits, digest_digits, load_digits
 from mnist_lab.errors import LabError
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None, np.float32(1), np.bool_(True)])
-def test_a_number_that_is_not_whole_or_too_small_is_told(value):
-    check_whole("epochs", 1, 1)
-    check_whole("epochs", np.int64(2), 1)
+def test_a_number_that_is_no_integer_or_too_small_is_refused(value):
+    check_integer("epochs", np.int64(1), 1)
     with pytest.raises(LabError) as error:
-        check_whole("epochs", value, 1)
-    assert str(error.value) == f"epochs is {value!r}, but allowed is a whole number from 1"
+        check_integer("epochs", value, 1)
+    assert str(error.value) == f"epochs must be an integer >= 1 (got {value!r})"
 
 
-def test_pixels_and_labels_are_those_of_mnist(flat):
+def test_pixels_and_labels_are_those_of_mnist():
     digits = load_digits("image", holdout=0)
     pixels = np.rint(digits.train.x * 255).astype(np.uint8).reshape(-1, 28, 28)
     # the published SHA-256 of x_train and y_train
@@ -25,49 +24,42 @@ def test_pixels_and_labels_are_those_of_mnist(flat):
     labels = digits.train.y.argmax(axis=1).astype(np.uint8)
     assert hashlib.sha256(labels).hexdigest() == "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13"
     assert digits.train.x.dtype == digits.train.y.dtype == np.float32
-    assert digits.train.x.min() == 0
-    assert digits.train.x.max() == 1
+    assert (digits.train.x.min(), digits.train.x.max()) == (0, 1)
     assert digits.train.y.shape == (60_000, 10)
     assert (digits.train.y.sum(axis=1) == 1).all()
 
 
-def test_holdout_is_the_end_of_the_training_set(flat):
-    all_60_000 = load_digits("flat", holdout=0)
-    held_out = load_digits("flat", holdout=7)
+def test_holdout_is_the_end_of_the_training_set_in_both_forms(flat):
+    everything, held_out = load_digits("image", holdout=0), load_digits("flat", holdout=7)
     assert [len(held_out.train), len(held_out.val), len(held_out.test)] == [59_993, 7, 10_000]
-    assert (held_out.val.x == all_60_000.train.x[-7:]).all()
-    assert (held_out.val.y == all_60_000.train.y[-7:]).all()
+    assert everything.train.x.shape == (60_000, 28, 28, 1)
+    assert (held_out.val.x == everything.train.x[-7:].reshape(7, 784)).all()
+    assert (held_out.val.y == everything.train.y[-7:]).all()
     assert [len(flat.train), len(flat.val)] == [50_000, 10_000]
-    assert all_60_000.val is all_60_000.test
-
-
-def test_both_forms_hold_the_same_pixels(flat):
-    image = load_digits("image")
-    assert image.test.x.shape == (10_000, 28, 28, 1)
-    assert (image.test.x.reshape(-1, 784) == flat.test.x).all()
+    assert everything.val is everything.test
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        ({"form": "flatt"}, "'flatt', but allowed are 'flat', 'image'"),
-        ({"holdout": -1}, "-1, but allowed is a whole number from 0 to 59,999"),
-        ({"holdout": 60_000}, "60000, but"),
-        ({"holdout": 0.5}, "0.5, but"),
-        ({"holdout": True}, "True, but"),
+        ({"form": "flatt"}, "form must be one of 'flat', 'image' (got 'flatt')"),
+        ({"form": 3}, "(got 3)"),
+        ({"holdout": -1}, "holdout must be an integer from 0 to 59,999 (got -1)"),
+        ({"holdout": 60_000}, "(got 60000)"),
+        ({"holdout": True}, "(got True)"),
     ],
 )
-def test_a_bad_argument_is_told_in_one_line(arguments, told):
+def test_a_bad_argument_is_refused_in_one_line(arguments, message):
     with pytest.raises(LabError) as error:
         load_digits(**arguments)
-    assert told in str(error.value)
-    assert "\n" not in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_damaged_or_missing_file_is_told(tmp_path, monkeypatch):
+def test_a_damaged_or_missing_file_is_an_error(tmp_path, monkeypatch):
     damaged = bytearray(data.FILE.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     monkeypatch.setattr(data, "FILE", tmp_path / "mnist.npz")
+    monkeypatch.setattr(data, "_read_mnist", data._read_mnist.__wrapped__)
     with pytest.raises(LabError, match=r"mnist\.npz: cannot be read"):
         load_digits()
     data.FILE.write_bytes(damaged)
@@ -75,6 +67,46 @@ def test_a_damaged_or_missing_file_is_told(tmp_path, monkeypatch):
         load_digits()
 
 
-def test_a_split_has_as_many_labels_as_images():
-    with pytest.raises(LabError, match="3 images and 2 labels"):
-        Split(np.zeros((3, 784)), np.zeros((2, 10)))
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_digits_that_cannot_be_trained_on_are_refused_by_the_name_of_the_split(part, few):
+    splits = {name: getattr(few, name) for name in ("train", "val", "test")}
+    x, y = splits[part].x, splits[part].y
+    for split, message in (
+        (Split(x[:0], y[:0]), "holds no images"),
+        (Split(np.where(x == 0, np.nan, x), y), "must hold finite numbers"),
+        (Split(x.astype(object), y), "must hold finite numbers"),
+        (Split(list(x), list(y)), "must be a Split of two numpy arrays"),
+        ((x, y), "must be a Split"),
+    ):
+        with pytest.raises(LabError, match=f"study s: digits.{part} {message}"):
+            check_digits(Digits(**splits | {part: split}), "study s")
+    with pytest.raises(LabError, match=r"study s: digits.* has shapes \(\(.*\), but digits.train has"):
+        check_digits(Digits(**splits | {part: Split(x[:, :9], y)}), "study s")
+    with pytest.raises(LabError, match=r"must be what lab.load_digits returns \(got a tuple\)"):
+        check_digits((x, y), "study s")
+    with pytest.raises(LabError, match="one label per image .got 3 images, 2 labels"):
+        Split(x[:3], y[:2])
+
+
+def test_the_first_training_images_are_taken_and_never_more_than_there_are(few):
+    part = cut_digits(few, 100)
+    assert (part.train.x == few.train.x[:100]).all()
+    assert (len(part.train), part.val, part.test) == (100, few.val, few.test)
+    assert cut_digits(few, None) is cut_digits(few, 500) is few
+    for size in (501, 0, -5, 1.5):
+        with pytest.raises(LabError, match=rf"train_size must be .* \(got {size}\)"):
+            cut_digits(few, size)
+
+
+def test_the_digest_sees_each_pixel_and_label_and_which_split_it_is_in(few):
+    x, y = few.test.x.copy(), few.test.y.copy()
+    x[-1, -1] += 1e-6
+    y[-1] = y[-1, ::-1]
+    tests = few.test, Split(x, few.test.y), Split(few.test.x, y), few.val
+    digests = [digest_digits(Digits(few.train, few.val, test)) for test in tests]
+    assert len({*digests, digest_digits(Digits(few.train, few.test, few.val))}) == 5
+    assert digest_digits(Digits(few.train[:], few.val, few.test)) == digests[0]
+    writable = Split(x, few.test.y)
+    before = writable.digest()
+    x[0, 0] += 1
+    assert writable.digest() != before

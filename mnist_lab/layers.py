@@ -4,7 +4,7 @@ import math
 import numbers
 
 from mnist_lab.errors import LabError
-from mnist_lab.train import keras
+from mnist_lab.training.backend import keras
 
 ops = keras.ops
 
@@ -95,7 +95,7 @@ class RandomWarp(keras.layers.Layer):
 def _range(name: str, value: object, most: float) -> float:
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not 0 <= value <= most:
-        raise LabError(f"RandomWarp: {name} is {value!r}, but allowed is a number from 0 to {most}")
+        raise LabError(f"RandomWarp: {name} must be a number from 0 to {most} (got {value!r})")
     return float(value)
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
-from mnist_lab.record import MACHINE, TEXT, WHOLE, find_folder, find_run, is_accuracy, read_record
+from mnist_lab.files import find_images
+from mnist_lab.studies.record import is_accuracy, is_complete, is_metric, read_record, split_runs
 
 TITLES = {
     "accuracy": "training accuracy as it runs (%)",
@@ -39,14 +40,18 @@ class Results:
 
         Raises LabError for a metric that was not recorded.
         """
-        for run in self._all_runs():
-            if not _holds(run, metric):
-                known = [name for name in run if _holds(run, name)]
-                raise LabError(f"{self.name}: no {metric!r} was recorded, but {', '.join(known)}")
+        if metric not in self.metrics():
+            raise LabError(f"{self.name}: no metric {metric!r} was recorded; recorded: {', '.join(self.metrics())}")
         return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
 
-    def _all_runs(self) -> list[pd.DataFrame]:
-        return [run for runs in self.runs.values() for run in runs]
+    def metrics(self) -> list[str]:
+        """The metrics that all runs have. A loss may be nan throughout, since training can diverge."""
+        all_runs = [run for runs in self.runs.values() for run in runs]
+        return [
+            name
+            for name in filter(is_metric, all_runs[0])
+            if all(name in run and (name.endswith("loss") or not run[name].isna().all()) for run in all_runs)
+        ]
 
     def last(self, metric: str = "val_accuracy") -> dict[object, np.ndarray]:
         """Map each value to `metric` at the last epoch, a number a seed. Accuracies are fractions."""
@@ -57,24 +62,23 @@ class Results:
         return {value: float(seeds.mean()) for value, seeds in self.last(metric).items()}
 
     def best(self, within: float = 0.0) -> object:
-        """The value with the highest mean validation accuracy at the last epoch; of two that tie, the earlier.
+        """The value with the highest mean validation accuracy at the last epoch; the first of equal ones.
 
-        With `within`, the earliest value that is no further than that below the highest (0.002 is 0.2 points).
-        Raises LabError where `within` is below 0, and where no value has an accuracy that is a number.
+        With `within`, the first value that is no further than that below the highest (0.002 is 0.2 points).
+        Raises LabError where `within` is negative, and where no value has an accuracy that is a number.
         """
         if not within >= 0:
-            raise LabError(f"best: within is {within}, but allowed is a number from 0")
+            raise LabError(f"best: within must be a number >= 0 (got {within})")
         final = {value: mean for value, mean in self.final().items() if not np.isnan(mean)}
         if not final:
-            raise LabError(f"{self.name}: no value has a validation accuracy that is a number")
+            raise LabError(f"{self.name}: the validation accuracy is nan for all values of {self.vary}")
         return next(value for value in final if final[value] >= max(final.values()) - within)
 
     def table(self, *metrics: str) -> pd.DataFrame:
         """Mean and standard deviation over seeds at the last epoch, rounded, a row a value, a column a metric."""
         rows = {str(value): {"seeds": str(len(runs))} for value, runs in self.runs.items()}
         usual = ("val_accuracy", "val_loss", "clean_accuracy", "clean_loss")
-        held = [metric for metric in usual if all(_holds(run, metric) for run in self._all_runs())]
-        for metric in metrics or held:
+        for metric in metrics or [metric for metric in usual if metric in self.metrics()]:
             for value, seeds in self.last(metric).items():
                 digits = 4 if metric.endswith("loss") else 2
                 rows[str(value)][TITLES.get(metric, metric)] = spread(in_percent(metric, seeds), digits)
@@ -87,15 +91,8 @@ class Results:
         return self.table().to_html()
 
 
-def _holds(run: pd.DataFrame, metric: str) -> bool:
-    """Whether a metric was recorded; a loss that is nan throughout was, since training can diverge."""
-    if metric not in run or metric in (*TEXT, *WHOLE, MACHINE):
-        return False
-    return metric.endswith("loss") or not run[metric].isna().all()
-
-
 def in_percent(metric: str, values: np.ndarray) -> np.ndarray:
-    """`values` of a metric as they are told and drawn: Keras's accuracies in percent, others as they are."""
+    """`values` of a metric as they are shown: Keras's accuracies in percent, others as they are."""
     return 100 * values if is_accuracy(metric) else values
 
 
@@ -108,21 +105,18 @@ def spread(values: np.ndarray, digits: int = 2) -> str:
 def read_results(name: str) -> Results:
     """The results of a recorded study, from `img/<name>.csv` alone; its values are text.
 
-    Raises LabError where there is no record, where a run in it is not whole, and where runs do not belong together.
+    Raises LabError where there is no record, where a run in it is incomplete, and where runs do not belong together.
     """
-    path = find_folder() / f"{name}.csv"
-    rows = read_record(path)
-    runs: dict[object, list[pd.DataFrame]] = {}
-    for key, run in rows.groupby("key", sort=False):
+    path = find_images() / f"{name}.csv"
+    grouped: dict[object, list[pd.DataFrame]] = {}
+    for run in split_runs(read_record(path)).values():
         value, seed = run["value"].iloc[0], run["seed"].iloc[0]
-        where, again = f"{path}: the run of {value}, seed {seed},", "; train again with: mnist-lab run --record"
-        run = find_run(run, key, len(run))
-        if run is None:
-            raise LabError(f"{where} is not whole{again}")
-        others = runs.setdefault(value, [])
-        if any(len(other) != len(run) or other["seed"].iloc[0] == seed for other in others):
-            raise LabError(f"{where} is of another network or length than others of {value}{again}")
-        others.append(run)
-    if not runs:
+        runs = grouped.setdefault(value, [])
+        mixed = any(len(other) != len(run) or other["seed"].iloc[0] == seed for other in runs)
+        if mixed or not is_complete(run):
+            fault = "is of another network or length than other runs of this value" if mixed else "is incomplete"
+            raise LabError(f"{path}: run {value}, seed {seed}, {fault}; train it with: mnist-lab run --record")
+        runs.append(run)
+    if not grouped:
         raise LabError(f"{path}: no recorded run; train with: mnist-lab run --record")
-    return Results(name, "value", runs)
+    return Results(name, "value", grouped)

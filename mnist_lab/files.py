@@ -1,0 +1,61 @@
+"""Files: finding the project's folders, reading text, and replacing a file as a whole under a lock."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from mnist_lab.errors import LabError
+
+
+def find_project() -> Path:
+    """The nearest folder, from the current one upwards, that holds `notebooks` or `img`; else the current one."""
+    here = Path.cwd()
+    folders = (here, *here.parents)
+    return next((folder for folder in folders if any((folder / name).is_dir() for name in ("notebooks", "img"))), here)
+
+
+def find_images() -> Path:
+    """The folder `img` of the project, relative to the current folder; it may not exist yet."""
+    return Path(os.path.relpath(find_project() / "img"))
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without a byte-order mark. Raises LabError, naming the line, where it is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise LabError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        found = error.object[error.start : error.start + 1]
+        raise LabError(f"{path}, line {line}: byte {found!r} is not UTF-8; save the file as UTF-8") from None
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Keep other processes from writing a file; its folder is made if needed. Raises LabError where it cannot be."""
+    try:
+        path.parent.mkdir(exist_ok=True)
+        acquired = FileLock(path.with_name(f".{path.name}.lock")).acquire()
+    except OSError as error:
+        raise LabError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with acquired:
+        yield
+
+
+def replace_file(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
+    """Replace a file as a whole or not at all, so that a kill leaves the old or the new one. Raises LabError."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError as error:  # a full disk; on Windows also a spreadsheet that has the file open
+        new.unlink(missing_ok=True)
+        raise LabError(f"{path}: cannot be written ({error.strerror or error}); the old file is unchanged") from None

@@ -1,0 +1,103 @@
+"""Which recorded run belongs to this code?
+
+1. `source`: a hash of the builder's text, of all it reaches, and of its settings. If a run of this source and seed is
+   in the record, nothing is built, and Keras is not even imported.
+2. `key` and `probe`: if the source has changed, the model is built. A recorded run is the same if Keras describes its
+   model as this one (`key`), and its first two steps of training gave the same losses (`probe`).
+
+A builder that reads a file or the clock is not noticed.
+"""
+
+import hashlib
+import json
+import re
+import sys
+import warnings
+
+import numpy as np
+
+from mnist_lab import training
+from mnist_lab.studies.code import Code
+
+DROPPED = {"module", "registered_name", "build_config", "build_input_shape"}  # from Keras's description
+DROPPED |= {"jit_compile", "steps_per_execution"}  # which the trainer decides
+
+
+def digest(*parts: object) -> str:
+    """A hash of plain data, 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def keras_settings() -> list:
+    """The settings of Keras as a whole that decide a run; their defaults where it has not been imported."""
+    config = getattr(sys.modules.get("keras"), "config", None)
+    return [config.dtype_policy().name, config.epsilon()] if config else ["float32", 1e-7]
+
+
+def find_source(code: Code, settings: dict, fit: dict) -> str:
+    """The source of a builder with its settings; `fit` holds what else decides a run, in plain data."""
+    described = {name: code.describe(value, name) for name, value in settings.items()}
+    return digest(training.VERSION, code.text, described, fit, keras_settings())
+
+
+def find_key(model, code: Code, source: str, fit: dict) -> str:
+    """The key of a model's runs, of which only the seed is missing.
+
+    Where Keras cannot describe the model, or it uses code that was made while it was built, the source stands for it.
+    """
+    from mnist_lab.keras import saving
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            config = saving.serialize_keras_object(model)
+        except Exception:  # a layer or a schedule without get_config raises errors of many kinds
+            return digest("source", source, fit)
+    names = set(_list_user_names(config))
+    unknown = names - set(code.named) or any("lambda" in str(warning.message) for warning in warned)
+    texts = {name: [Code(one, rename=True).text for one in code.named[name]] for name in names & set(code.named)}
+    places = {layer["name"]: place for place, layer in enumerate(config["config"].get("layers", [])) if "name" in layer}
+    return digest(training.VERSION, _clean(config, places), texts, source if unknown else "", fit, keras_settings())
+
+
+def _list_user_names(config: object) -> list[str]:
+    """The names of the functions and classes in Keras's description that are not Keras's own."""
+    if isinstance(config, (list, tuple)):
+        return [name for entry in config for name in _list_user_names(entry)]
+    if not isinstance(config, dict):
+        return []
+    names = [name for entry in config.values() for name in _list_user_names(entry)]
+    if config.get("class_name") == "function":
+        return [*names, config["config"]]
+    own = str(config.get("module", "keras")).startswith(("keras", "mnist_lab", "builtins"))
+    return names if own and config.get("class_name") != "__lambda__" else [*names, config["class_name"]]
+
+
+def _clean(config: object, places: dict[str, int], named: bool = False) -> object:
+    """Keras's description without modules and empty entries; with names of metrics alone, and layers by their place."""
+    if isinstance(config, (list, tuple)):
+        return [_clean(entry, places, named) for entry in config]
+    if not isinstance(config, dict):
+        return places.get(config, config) if isinstance(config, str) else config
+    if config.get("class_name") == "DTypePolicy":
+        return config["config"]["name"]
+    cleaned = {}
+    for name, entry in config.items():
+        if name == "name":  # Keras counts metrics of one name, from the start of the session
+            entry = re.sub(r"_[0-9]+$", "", entry) if named else None
+        cleaned[name] = _clean(entry, places, named or "metrics" in name)
+    return {
+        name: entry for name, entry in cleaned.items() if name not in DROPPED and entry not in (None, False, [], {})
+    }
+
+
+def format_probe(probe: list[float]) -> str:
+    """A probe as it stands in the record."""
+    return " ".join(f"{number:.6g}" for number in probe)
+
+
+def is_close(probe: str, recorded: str) -> bool:
+    """Whether two probes agree."""
+    first, second = (np.array(text.split(), float) for text in (probe, recorded))
+    tolerance = 1e-2 if "16" in keras_settings()[0] else 1e-3
+    return len(first) == len(second) and np.allclose(first, second, tolerance, 1e-6, equal_nan=True)

@@ -1,0 +1,185 @@
+"""The record: one CSV file a study, one row per run and epoch; beside it the probabilities that a study keeps.
+
+`key` identifies a run. On its last row stand the `machine` it was trained on, and the `source` and the `probe` by which
+identity.py recognises it. A run without them was cut short, and is trained again.
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mnist_lab.errors import LabError
+from mnist_lab.files import lock, read_text, replace_file
+
+TEXT = ["key", "value"]
+INTEGERS = ["seed", "epoch"]
+SCORES = ["loss", "accuracy", "val_loss", "val_accuracy", "clean_loss", "clean_accuracy", "test_loss", "test_accuracy"]
+COLUMNS = [*TEXT, *INTEGERS, *SCORES, "seconds"]
+LAST_ROW = ["machine", "source", "probe"]
+PREFIXES = ("val_", "clean_", "test_")
+KINDS = ("", "binary_", "categorical_", "sparse_categorical_", "top_k_categorical_", "sparse_top_k_categorical_")
+ACCURACIES = {f"{kind}accuracy" for kind in KINDS}  # Keras's own
+NUMBER = r"-?([0-9]+\.?[0-9]*([eE][-+]?[0-9]{1,2})?|inf)|nan"
+REPAIR = "correct the line, or delete the run to have it trained again"
+
+
+def is_accuracy(column: str) -> bool:
+    """Whether a column holds one of Keras's accuracies, a fraction of images; other metrics have units of their own."""
+    prefix = next((prefix for prefix in PREFIXES if column.startswith(prefix)), "")
+    return column.removeprefix(prefix) in ACCURACIES
+
+
+def is_metric(column: str) -> bool:
+    """Whether a column holds a loss, a metric or the seconds of an epoch."""
+    return column not in (*TEXT, *INTEGERS, *LAST_ROW)
+
+
+def read_record(path: Path) -> pd.DataFrame:
+    """The rows of a record, numbers to the last bit; none where there is no file. What a spreadsheet saves is read.
+
+    Raises LabError naming file, line and what was found where a row cannot be understood.
+    """
+    return _parse(path, read_text(path)) if path.exists() else pd.DataFrame(columns=[*COLUMNS, *LAST_ROW])
+
+
+def _parse(path: Path, text: str) -> pd.DataFrame:
+    try:
+        header, *lines = [*csv.reader(io.StringIO(text, newline=""), strict=True)] or [[]]
+    except csv.Error as error:
+        raise LabError(f"{path}: not a record ({error})") from None
+    missing = [column for column in [*COLUMNS, LAST_ROW[0]] if column not in header]
+    if missing or len(set(header)) < len(header):
+        fault = f"no column {', '.join(missing)}" if missing else "a column appears twice"
+        raise LabError(f"{path}, line 1: {fault}; a record has {', '.join([*COLUMNS, *LAST_ROW])}")
+    for number, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise LabError(f"{path}, line {number}: {len(line)} values for {len(header)} columns; {REPAIR}")
+    rows = pd.DataFrame(lines, columns=header, dtype=str)
+    rows = rows.assign(
+        **{column: "" for column in LAST_ROW if column not in header}
+    )  # recorded before there were these
+
+    def require(column: str, right: pd.Series, rule: str) -> None:
+        if not right.all():
+            line = right.idxmin()
+            raise LabError(f"{path}, line {line + 2}: {column} must {rule} (got {str(rows[column][line])!r}); {REPAIR}")
+
+    require("key", rows["key"].str.fullmatch("[0-9a-f]{16}"), "be 16 hexadecimal digits")
+    for column in INTEGERS:
+        require(column, rows[column].str.fullmatch("[0-9]{1,18}"), "be an integer")
+        rows[column] = rows[column].astype(int)
+    for column in filter(is_metric, header):
+        empty = (rows[column] == "") & column.startswith("test_")  # before the last epoch
+        require(column, rows[column].str.fullmatch(NUMBER) | empty, "be a number")
+        rows[column] = rows[column].replace("", "nan").astype(float)
+        fraction = rows[column].between(0, 1) | rows[column].isna()
+        require(column, fraction | (not is_accuracy(column)), "be a number from 0 to 1")
+    rows = rows.drop_duplicates()
+    for column in ("value", "seed"):
+        first = rows.groupby("key")[column].transform("first")
+        require(column, rows[column] == first, "be the same in all lines of a run")
+    require("epoch", ~rows.duplicated(["key", "epoch"]), "appear once in a run")
+    return rows
+
+
+def split_runs(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs of a record by key, in the order of the record, each in order of epochs."""
+    return {str(key): run.sort_values("epoch") for key, run in rows.groupby("key", sort=False)}
+
+
+def is_complete(run: pd.DataFrame) -> bool:
+    """Whether no epoch of a run is missing, and its last row was written."""
+    return [*run["epoch"]] == [*range(1, len(run) + 1)] and run["machine"].iloc[-1] != ""
+
+
+class Finder:
+    """Finds complete runs in the records that were added, in this order, by source and seed or by key.
+
+    With `keep`, only runs whose probabilities of that split were kept. A run comes with its probabilities (or None).
+    """
+
+    def __init__(self, keep: str | None):
+        self.keep = keep
+        self.by_source: dict[tuple[str, int], tuple] = {}
+        self.by_key: dict[str, list[tuple]] = {}
+
+    def add(self, path: Path) -> None:
+        """Add a record. Raises LabError where it cannot be read."""
+        rows = read_record(path)
+        probabilities = read_probabilities(path, self.keep) if self.keep else {}
+        for key, run in split_runs(rows).items():
+            if is_complete(run) and (key in probabilities or not self.keep):
+                found = run, probabilities.get(key)
+                self.by_source.setdefault((run["source"].iloc[-1], int(run["seed"].iloc[0])), found)
+                self.by_key.setdefault(key, []).append(found)
+
+
+def append_run(path: Path, run: pd.DataFrame) -> None:
+    """Add a run to a record, in place of one with the same key, safely against kills and other writers.
+
+    Raises LabError, and leaves the file as it was, where the run could not be read again.
+    """
+    text = _format(run)
+    try:
+        _parse(path, text)
+    except LabError as error:
+        raise LabError(f"{path}: run not written, since it could not be read again: {error}") from None
+    header, body = text.split("\n", 1)
+    with lock(path):
+        content = path.read_bytes() if path.exists() else b""
+        if content.startswith(f"{header}\n".encode()) and f"\n{run['key'].iloc[0]},".encode() not in content:
+            replace_file(path, lambda file: file.write(content + body.encode()))
+        else:  # a new file, a metric more, a spreadsheet's re-save, or a run trained twice
+            runs = split_runs(read_record(path)) | {run["key"].iloc[0]: run}
+            replace_file(path, lambda file: file.write(_format(*runs.values()).encode()))
+
+
+def rewrite_record(path: Path, runs: Iterable[pd.DataFrame]) -> int:
+    """Let a record hold these runs alone, in this order; return how many others it held."""
+    runs = {run["key"].iloc[0]: run for run in runs}
+    with lock(path):
+        dropped = set(read_record(path)["key"]) - set(runs)
+        replace_file(path, lambda file: file.write(_format(*runs.values()).encode()))
+    return len(dropped)
+
+
+def _format(*runs: pd.DataFrame) -> str:
+    rows = pd.concat(runs)
+    others = rows.columns.difference([*COLUMNS, *LAST_ROW], sort=False)
+    for column in filter(is_metric, rows):
+        if not column.startswith("test_"):  # which are blank before the last epoch
+            rows[column] = rows[column].astype(object).where(rows[column].notna(), "nan")
+    return rows[[*COLUMNS, *others, *LAST_ROW]].to_csv(index=False, lineterminator="\n")
+
+
+def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
+    """The probabilities kept beside a record, in a file of the same name that ends in .npz: by key, `(n, 10)` float16.
+
+    Raises LabError where the file is damaged.
+    """
+    arrays = _read_arrays(path.with_suffix(".npz"))
+    return {name.split("_")[0]: array for name, array in arrays.items() if name.endswith(f"_{split}")}
+
+
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # numpy, zipfile and zlib each raise their own
+        raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
+
+
+def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], only: bool = False) -> None:
+    """Add probabilities to those kept beside a record; with `only`, keep no others."""
+    file = path.with_suffix(".npz")
+    with lock(file):
+        new = {f"{key}_{split}": array for key, array in by_key.items()}
+        arrays = new if only else _read_arrays(file) | new
+        names = arrays if only else sorted(arrays)
+        replace_file(file, lambda target: np.savez_compressed(target, **{name: arrays[name] for name in names}))

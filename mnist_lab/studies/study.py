@@ -1,0 +1,192 @@
+"""A study asks one question of many runs: `Study` says which, `run` finds them in the record or trains them."""
+
+import difflib
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mnist_lab.data import Digits, check_digits, check_integer
+from mnist_lab.errors import LabError
+from mnist_lab.files import find_images, lock
+from mnist_lab.studies.code import find_unused
+from mnist_lab.studies.record import append_run, write_probabilities
+from mnist_lab.studies.results import Results
+from mnist_lab.studies.runs import Plan
+
+FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One question: what does the setting `vary` do, over the values `over`, for every seed in `seeds`?
+
+    `build(**settings)` returns a compiled Keras model. `fixed | {vary: value}` are its settings, and those of the
+    training: `epochs`, `batch_size` and `train_size` (the first images only; None for all). `over` is a tuple of
+    values, or a dict from a label to several settings at once. With `timing=True` runs go one at a time and are never
+    taken from another study, so that their `seconds` can be compared. `keep="val"` or `"test"` keeps the probabilities
+    that each run gives to the images of that split, in `img/<name>.npz`.
+
+    Raises LabError, in one line, for a setting that is unknown, unused, missing or of the wrong kind, and for an empty
+    or repeated value or seed.
+    """
+
+    name: str
+    build: Callable
+    fixed: Mapping[str, object]
+    vary: str
+    over: Iterable | Mapping[object, Mapping[str, object]]
+    seeds: Iterable[int]
+    timing: bool = False
+    keep: str | None = None
+    settings: dict[object, dict[str, object]] = field(init=False, repr=False)  # by label
+
+    def __post_init__(self):
+        self._require("name", re.fullmatch("[A-Za-z0-9_]+", str(self.name)), "letters, digits and _")
+        self._require("fixed", isinstance(self.fixed, Mapping), "a dict of settings")
+        self._require("vary", isinstance(self.vary, str), "the name of a setting")
+        self._require("timing", isinstance(self.timing, bool), "True or False")
+        self._require("keep", self.keep is None or str(self.keep) in ("val", "test"), "'val', 'test' or None")
+        for name, allowed in (("over", "a tuple of values"), ("seeds", "integers, such as range(3)")):
+            value = getattr(self, name)
+            self._require(name, isinstance(value, Iterable) and not isinstance(value, (str, bytes)), allowed)
+            value = dict(value) if isinstance(value, Mapping) else tuple(value)
+            object.__setattr__(self, name, value)  # the usual way to fill in a frozen dataclass
+            self._require(name, len(value) > 0, f"{allowed}, at least one")
+        for seed in self.seeds:
+            check_integer(f"study {self.name}: seed", seed, 0, 2**32 - 1)
+        self._require("seeds", len(set(self.seeds)) == len(self.seeds), "different integers")
+        object.__setattr__(self, "fixed", dict(self.fixed))  # a notebook may change its own
+        object.__setattr__(self, "settings", self._list_settings())
+        self._check_settings()
+
+    def _require(self, name: str, condition: object, allowed: str) -> None:
+        if not condition:
+            raise self.error(f"{name} must be {allowed} (got {getattr(self, name)!r})")
+
+    def error(self, message: str) -> LabError:
+        """A LabError about this study."""
+        return LabError(f"study {self.name}: {message}")
+
+    def _list_settings(self) -> dict[object, dict[str, object]]:
+        settings = {}
+        for label in self.over:
+            varied = self.over[label] if isinstance(self.over, dict) else {self.vary: label}
+            if not isinstance(varied, Mapping):
+                raise self.error(f"over[{label!r}] must be a dict of settings (got {varied!r})")
+            # the record holds the text of a label, which must find it again
+            if label.__hash__ is None or " at 0x" in str(label) or not str(label).isprintable():
+                raise self.error(f"over holds {label!r}; give such a value a label: over={{label: settings}}")
+            if str(label) in map(str, settings):
+                raise self.error(f"{label!r} appears twice in `over`")
+            settings[label] = self.fixed | dict(varied)
+        return settings
+
+    def _check_settings(self) -> None:
+        if hasattr(self.build, "compile"):
+            raise self.error("build is a model; give the function itself: mlp, not mlp()")
+        if not inspect.isroutine(self.build) and not hasattr(self.build, "__wrapped__"):
+            raise self.error(f"build must be a function that returns a compiled model (got {self.build!r})")
+        parameters = inspect.signature(self.build).parameters
+        known = [*parameters, *FIT_SETTINGS]
+        for parameter in parameters.values():
+            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                raise self.error(f"build takes {parameter}; name each of its settings, so that none is ignored")
+        for settings in self.settings.values():
+            for name in settings:
+                if name not in known:
+                    close = difflib.get_close_matches(str(name), known, 1)
+                    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
+                    raise self.error(f"unknown setting {name!r}; {hint}")
+            for name, parameter in parameters.items():
+                if name not in settings and parameter.default is parameter.empty:
+                    raise self.error(f"build needs the setting {name!r}")
+            for name, default in FIT_SETTINGS.items():
+                if settings.get(name, default) is not None or name != "train_size":
+                    check_integer(f"study {self.name}: {name}", settings.get(name, default), 1)
+        ignored = [name for name in find_unused(self.build) if any(name in given for given in self.settings.values())]
+        if ignored:
+            raise self.error(f"build ignores the setting {ignored[0]!r}: its text never uses it")
+
+
+def run(
+    study: Study,
+    digits: Digits,
+    *,
+    seeds: Iterable[int] | None = None,
+    train_size: int | None = None,
+    workers: int | None = None,
+) -> Results:
+    """Return the results of every run of a study: from the record if it is there, else by training it.
+
+    `seeds` and `train_size` cut a study down for a quick look. `workers` processes train at once, one thread each (all
+    cores, unless given); the results do not depend on it. What is trained is kept, run by run, in
+    `img/<study>.local.csv`; under `mnist-lab run --record` in `img/<study>.csv`; under `mnist-lab run` and pytest
+    nothing is trained.
+
+    Raises LabError, in one line and before anything is trained, for what is wrong with the study, and where a run is
+    missing that may not be trained.
+    """
+    if not isinstance(study, Study):
+        raise LabError(f"run: expected a Study and its digits, in this order (got a {type(study).__name__})")
+    if seeds is None and train_size is None:
+        return run_study(study, digits, workers)
+    sizes = {settings.get("train_size") for settings in study.settings.values()}
+    if train_size is not None and sizes != {study.fixed.get("train_size")}:
+        raise study.error("train_size varies in this study, so it cannot be cut down by it")
+    fixed = study.fixed if train_size is None else study.fixed | {"train_size": train_size}
+    seeds = study.seeds if seeds is None else seeds
+    smaller = Study(study.name, study.build, fixed, study.vary, study.over, seeds, study.timing, study.keep)
+    return run_study(smaller, digits, workers, quick=True)
+
+
+def run_study(
+    study: Study,
+    digits: Digits,
+    workers: int | None = None,
+    quick: bool = False,
+    names: Mapping[object, str] | None = None,
+    after_run: Callable[[dict], None] = lambda runs: None,
+) -> Results:
+    """As `run`. A `quick` look is never recorded. `names` are those of the labels in messages.
+
+    `after_run` is called with all runs there are, by label and seed: before any is trained, and after each.
+    """
+    check_digits(digits, f"study {study.name}")
+    mode, _, keys = os.environ.get("MNIST_LAB_MODE", "local").partition("=")  # "check=KEY,KEY" trains these again
+    if mode not in ("local", "record", "replay", "check"):
+        raise LabError(f"MNIST_LAB_MODE must be one of local, record, replay (got {mode!r})")
+    workers = workers or int(os.environ.get("MNIST_LAB_WORKERS", os.cpu_count() or 1))
+    check_integer("workers", workers, 1, 999)
+    recording = mode == "record" and not quick
+    record, local = (find_images() / f"{study.name}{end}.csv" for end in ("", ".local"))
+    target = record if recording else local
+    plan = Plan(study, digits, FIT_SETTINGS, names or {}, 1 if study.timing else workers, recording)
+    plan.find([record] if recording else [record, local])
+    if plan.missing and mode in ("replay", "check"):
+        advice = "a quick look is never recorded: make it a Study" if quick else "train with: mnist-lab run --record"
+        raise study.error("; ".join([f"{plan.name_missing()} missing from {record}", *plan.notes, advice]))
+    if recording and _recorded.setdefault(study.name, plan.sources) != plan.sources:
+        raise study.error(f"another study of this name was recorded in {record}; give this one a name of its own")
+    after_run(plan.runs)
+    if mode == "check":
+        plan.check(keys.split(","))
+    if plan.missing:
+        with lock(target):  # before anything is trained: can it be written?
+            pass
+    for rows, probabilities in plan.train():
+        if study.keep:  # before the run itself: a run in the record has all that belongs to it
+            write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})
+        append_run(target, rows)
+        after_run(plan.runs)
+    if recording:
+        plan.rewrite(record)
+    tables = {label: [plan.runs[label, seed][0] for seed in study.seeds] for label in study.settings}
+    kept = {label: np.array([plan.runs[label, seed][1] for seed in study.seeds]) for label in tables if study.keep}
+    return Results(study.name, study.vary, tables, kept)
+
+
+_recorded: dict[str, list] = {}  # by study, the runs it asked for: two studies must not overwrite each other

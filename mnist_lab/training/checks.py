@@ -1,0 +1,154 @@
+"""Is it a compiled model that fits the data, and what does it do in its first steps?"""
+
+import math
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+
+from mnist_lab.data import Split
+from mnist_lab.errors import LabError
+from mnist_lab.training.backend import keras, tf
+
+PROBE_IMAGES = 8
+PROBE_SEED = 7_046_029  # which nobody would choose
+COLUMN_NAMES = {"key", "value", "seed", "epoch", "seconds", "machine", "source", "probe"}
+
+
+def list_layers(model) -> list:
+    """The model and all layers inside it, those of custom layers too."""
+    return [*model._flatten_layers()]  # private: nothing public sees into a custom layer
+
+
+def first_line(error: Exception) -> str:
+    """The line of an error of Keras or TensorFlow that says what is wrong."""
+    if isinstance(error, LabError):
+        return str(error)
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
+    wrappers = ("Exception encountered", "Graph execution", "Detected at")
+    lines = [line for line in lines if not line.startswith(wrappers)] or lines
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def build_model(build: Callable, settings: Mapping[str, object], train: Split, name: str):
+    """Call a builder with its settings, and check that a compiled model comes back that fits the data.
+
+    Raises LabError, in one line that begins with `name`, if not.
+    """
+    try:
+        model = build(**settings)
+    except Exception as error:
+        raise LabError(f"{name}: build() raised {first_line(error)}") from None
+    if model is None:
+        raise LabError(f"{name}: build() returned None: is `return network` missing?")
+    if not isinstance(model, keras.Model):
+        raise LabError(f"{name}: build() must return a compiled keras.Model (got a {type(model).__name__})")
+    if not model.compiled or model.optimizer is None:
+        raise LabError(f"{name}: the model is not compiled; call model.compile(optimizer=..., loss=..., metrics=[...])")
+    if model.run_eagerly:
+        raise LabError(f"{name}: the model is compiled with run_eagerly=True; leave it out, epochs are compiled")
+    try:
+        if not model.built or not model.trainable_variables:
+            model(tf.convert_to_tensor(train.x[:2]))
+        takes, gives = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
+    except Exception as error:
+        subclass = "return a Sequential or a functional model, not a subclass of keras.Model"
+        fault = subclass if isinstance(error, AttributeError) else first_line(error)
+        raise LabError(f"{name}: the model does not fit the data: {fault}") from None
+    if takes != train.x.shape[1:]:
+        raise LabError(f"{name}: the model takes images of shape {takes}, but the data has {train.x.shape[1:]}")
+    if gives != train.y.shape[1:]:
+        raise LabError(f"{name}: the model's output has shape {gives}, but the labels have {train.y.shape[1:]}")
+    return model
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed all generators, and leave Python's and numpy's as they were."""
+    states = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def count_operations(model) -> int:
+    """About how many multiplications and additions a model takes for one image."""
+    operations = 0
+    for layer in list_layers(model):
+        shape = getattr(getattr(layer, "kernel", None), "shape", ())
+        try:
+            positions = math.prod(layer.output.shape[1:-1]) if len(shape) > 2 else 1
+        except AttributeError:  # a layer inside another has no output of its own to ask for
+            positions = 1
+        operations += 2 * math.prod(shape) * positions if shape else 0
+    return operations
+
+
+def check_start(build: Callable, settings: Mapping[str, object], train: Split, model, name: str) -> None:
+    """Build a model once more under another seed, and see that it is a new one, and starts elsewhere.
+
+    Weights that the builder loads or sets may be equal. Raises LabError, in one line that begins with `name`.
+    """
+    with seeded(PROBE_SEED + 1):
+        other = build_model(build, settings, train, name)
+    if {id(variable) for variable in model.variables} & {id(variable) for variable in other.variables}:
+        raise LabError(
+            f"{name}: build() returned a model or layer that it had returned before; make a new one each time"
+        )
+    same = all(np.array_equal(*pair) for pair in zip(model.get_weights(), other.get_weights(), strict=True))
+    seeds = _list_seeds(model)
+    if same and seeds and seeds == _list_seeds(other):
+        advice = "make layers and initializers inside build(), and give them no seed"
+        raise LabError(f"{name}: the initial weights do not depend on the seed; {advice}")
+
+
+def _list_seeds(model) -> list:
+    """The seeds that the model's initializers were given or drew."""
+    attributes = [value for layer in list_layers(model) for value in vars(layer).values()]
+    return [value.seed for value in attributes if hasattr(value, "seed") and hasattr(value, "from_config")]
+
+
+def probe_model(model, train: Split, name: str = "the model") -> tuple[list[float], list[str]]:
+    """Train a new model for two steps on eight images; return what it shows, and the names of loss and metrics.
+
+    What it shows: the losses of the two steps, the loss in inference after them, and the norm of each initial weight.
+    The model is left as it was. Raises LabError, in one line, for one that cannot be trained, and for a metric that
+    is named like another column of the record.
+    """
+    x, y = tf.convert_to_tensor(train.x[:PROBE_IMAGES]), tf.convert_to_tensor(train.y[:PROBE_IMAGES])
+    norms = [float(np.linalg.norm(np.asarray(weight, np.float64))) for weight in model.get_weights()]
+    losses = []
+    try:
+        model.optimizer.build(model.trainable_variables)
+        state = [variable.numpy() for variable in all_variables(model)]
+        for step in (model.train_step, model.train_step, model.test_step):
+            for metric in model.metrics:
+                metric.reset_state()
+            losses.append(float(step((x, y))["loss"]))
+    except Exception as error:
+        if "sparse" in str(model.loss):
+            raise LabError(f"{name}: the labels are one-hot; use categorical_crossentropy, not {model.loss}") from None
+        raise LabError(f"{name} cannot be trained: {first_line(error)}") from None
+    assign_all(all_variables(model), state)
+    results = [(metric.name, metric.result()) for metric in model.metrics]
+    names = [one for name, result in results for one in (result if isinstance(result, dict) else [name])]
+    for metric in names:
+        if metric in COLUMN_NAMES or metric.startswith(("val_", "clean_", "test_")) or names.count(metric) > 1:
+            raise LabError(f"{name}: a metric is named {metric!r}, as is another column of the record; rename it")
+    return losses + norms, names
+
+
+def all_variables(model) -> list:
+    """All that a step of training changes, metrics aside, which start anew each epoch."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def assign_all(variables: list, values: list) -> None:
+    """Give each variable its value."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

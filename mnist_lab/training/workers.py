@@ -1,0 +1,199 @@
+"""Trains runs in worker processes, one thread each: so a run has the same bits whatever trains beside it."""
+
+import math
+import os
+import pickle
+import platform
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import cloudpickle
+from joblib import Parallel, delayed
+from tqdm import tqdm as terminal_tqdm
+from tqdm.auto import tqdm
+
+from mnist_lab.data import Digits, cut_digits, digest_digits, load_digits
+from mnist_lab.errors import LabError
+from mnist_lab.training.backend import keras, use_one_thread
+from mnist_lab.training.checks import build_model, first_line
+from mnist_lab.training.trainer import Trainer, to_tensors
+
+# joblib replaces a worker that has grown much, which keeps memory in bounds and loses nothing: no news for a reader
+warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed")  # when a run fails
+
+CLEAN = 10_000  # training images that are evaluated in inference mode
+CACHED_TRAINERS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run to train. Jobs of equal `configuration`, the hash of all else, differ by their seed alone."""
+
+    name: str  # for messages: "study mlp_depth, depth=7, seed 3"
+    configuration: str
+    builder: bytes  # build and its settings, pickled
+    epochs: int
+    batch_size: int
+    train_size: int
+    digits: Digits | tuple  # or the arguments of load_digits: they travel lightly
+    digest: str  # of the digits, training images cut to train_size
+    seed: int
+    keep: str | None  # the split, "val" or "test", whose probabilities come back with the history
+    operations: int  # for one image, roughly
+
+    @property
+    def seconds(self) -> float:
+        """A rough estimate on one thread: 80 operations a nanosecond, and a little for each step."""
+        return self.epochs * 3 * self.train_size * (self.operations / 80e9 + 50e-6 / self.batch_size) + 1
+
+
+def pack_builder(build: Callable, settings: dict, modules: set, name: str) -> bytes:
+    """Pickle a builder and its settings for a worker, with the user's own modules as they are here.
+
+    Raises LabError, in one line that begins with `name`, for what cannot be pickled.
+    """
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        builder = cloudpickle.dumps((build, settings))
+        pickle.loads(builder)
+    except Exception as error:
+        fault = first_line(error).split(". ")[0]
+        raise LabError(f"{name}: build() uses what no worker can be sent ({fault}); make it inside build()") from None
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+    return builder
+
+
+def train_all(name: str, jobs: list[Job], workers: int, terminal: bool) -> Iterator[tuple]:
+    """Train the jobs; yield each with its history and its probabilities (or None) as it ends.
+
+    Says how many and about how long, then shows a bar with the time left, in the notebook or (`terminal`) on stderr.
+    Raises LabError, in one line, for a run that fails, and where a worker is killed.
+    """
+    jobs = sorted(jobs, key=lambda job: -job.seconds)
+    kinds = list(dict.fromkeys(job.configuration for job in jobs))
+    jobs.sort(
+        key=lambda job: (kinds.index(job.configuration) // workers, job.seed)
+    )  # a worker stays with what it compiled
+    total, runs = sum(job.seconds for job in jobs), f"{len(jobs)} run{'s' * (len(jobs) > 1)}"
+    duration = _format_duration(total / workers + 10)
+    message = f"{name}: training {runs} on {workers} worker{'s' * (workers > 1)}, about {duration}"
+    print(message, file=sys.stderr if terminal else sys.stdout, flush=True)
+    policy = keras.config.dtype_policy().name
+    tasks = (delayed(_train_one)(number, job, policy) for number, job in enumerate(jobs))
+    # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
+    in_flight = 1 if workers == 1 else "2*n_jobs"
+    finished = Parallel(max(workers, 2), batch_size=1, pre_dispatch=in_flight, return_as="generator_unordered")(tasks)
+    layout = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+    make_bar = terminal_tqdm if terminal else tqdm
+    with make_bar(total=total, desc=name, bar_format=layout, postfix=f"0 of {runs}", leave=False) as bar:
+        try:
+            for done, (number, history, probabilities) in enumerate(finished, 1):
+                if isinstance(history, str):
+                    raise LabError(f"{jobs[number].name}: {history}")
+                yield jobs[number], history, probabilities
+                bar.set_postfix_str(f"{done} of {runs}", refresh=False)
+                bar.update(jobs[number].seconds)
+        except BrokenProcessPool:
+            fault = "a worker was killed, probably out of memory; finished runs are kept"
+            raise LabError(f"{name}: {fault}; run again, with fewer workers if it happens again") from None
+
+
+def _format_duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 90 * 60 else f"{seconds / 3600:.1f} hours"
+
+
+# of this worker process: the digits it trained on last, and the trainers it used last
+_digits: dict[str, Digits] = {}
+_trainers: OrderedDict[str, Trainer] = OrderedDict()
+
+
+def _train_one(number: int, job: Job, policy: str) -> tuple:
+    """One run, in a worker process: its history with the test scores, and the probabilities to keep, if any.
+
+    What goes wrong comes back in one line, in the place of the history.
+    """
+    try:
+        _leave_with_parent()
+        use_one_thread()
+        keras.backend.clear_session(free_memory=False)  # else the names of metrics count up from run to run
+        keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
+        keras.utils.set_random_seed(job.seed)
+        digits = _find_digits(job)
+        build, settings = pickle.loads(job.builder)
+        model = build_model(build, settings, digits.train, "in the worker")
+        trainer = _find_trainer(job, model, digits)
+        evaluate = {"val": digits.val, "clean": digits.train[:CLEAN]}
+        history = trainer.fit(digits.train, epochs=job.epochs, seed=job.seed, evaluate=evaluate)
+        before_last = job.epochs - 1
+        for metric, score in trainer.evaluate(digits.test).items():
+            history[f"test_{metric}"] = [math.nan] * before_last + [score]
+        probabilities = trainer.predict(getattr(digits, job.keep)) if job.keep else None
+        return number, history | {"machine": [""] * before_last + [_name_machine()]}, probabilities
+    except Exception as error:
+        return number, first_line(error), None
+
+
+@cache
+def _leave_with_parent() -> None:
+    """End this process soon after its parent is killed: it would train on for nobody otherwise."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # sent to all at once, it is the parent's to answer
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _find_digits(job: Job) -> Digits:
+    """The digits in TensorFlow's memory, one set at a time: they are the most of what a worker holds."""
+    if job.digest not in _digits:
+        _digits.clear()
+        digits = load_digits(*job.digits) if isinstance(job.digits, tuple) else job.digits
+        digits = cut_digits(digits, job.train_size)
+        if digest_digits(digits) != job.digest:
+            raise LabError("the digits are not those that lab.load_digits returns; make new ones with lab.Digits")
+        _digits[job.digest] = Digits(*map(to_tensors, (digits.train, digits.val, digits.test)))
+    return _digits[job.digest]
+
+
+def _find_trainer(job: Job, model, digits: Digits) -> Trainer:
+    """A trainer that starts where `model` stands: one compiled for an equal model, else a new one."""
+    if job.configuration in _trainers:
+        _trainers.move_to_end(job.configuration)
+        _trainers[job.configuration].restart(model)
+    else:
+        _trainers[job.configuration] = Trainer(model, digits.train, job.batch_size)
+        if len(_trainers) > CACHED_TRAINERS:
+            _trainers.popitem(last=False)
+    return _trainers[job.configuration]
+
+
+def _name_machine() -> str:
+    packages = [f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy")]
+    try:
+        lines = [line.split(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+        about = {name.strip(): values[0].strip() for name, *values in reversed(lines) if values}
+        wide = ", AVX-512" if "avx512f" in about["flags"].split() else ""  # the name alone says little of a kind of CPU
+        cpu = f"{about['model name']} (family {about['cpu family']}, model {about['model']}{wide})"
+    except (OSError, KeyError):
+        cpu = platform.processor() or platform.machine()
+    return f"python {platform.python_version()}, {', '.join(packages)}, {cpu}"

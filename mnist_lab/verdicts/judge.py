@@ -1,0 +1,130 @@
+"""From claims to a verdict.
+
+A conclusion is *reproduced* if the 95 % intervals of all its claims lie on the claimed side of the limit. It is
+*contradicted* if for some claim the opposite holds: by its interval, and by its one-sided p-value after Holm's
+correction over all claims (at 5 %). Else it is *inconclusive*. It is an *artefact* if it is not reproduced, but would
+be with the figure that was read in 2018.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mnist_lab.errors import LabError
+from mnist_lab.studies.results import Results
+from mnist_lab.verdicts.stats import Estimate, adjust
+
+LEVEL = 0.05
+MATTERS = 0.2  # pp, twenty images in ten thousand: the smallest difference that matters
+UNITS = {"pp": ("+.2f", " pp"), "%": (".2f", " %"), "loss": ("+.4f", ""), "ratio": (".2f", "")}  # format and suffix
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The claim that a quantity lies above a limit, or below it. `margin` is the smallest difference that matters.
+
+    `measure` takes the results of the conclusion's studies, in their order.
+    """
+
+    text: str
+    measure: Callable[..., Estimate]
+    limit: float = 0
+    above: bool = True
+    unit: str = "pp"
+    margin: float = MATTERS
+
+    def __str__(self) -> str:
+        limit = f"{self.limit:g}{UNITS[self.unit][1]}".replace("-", "−")
+        return f"{self.text} {'>' if self.above else '<'} {limit}"
+
+    def support(self, estimate: Estimate) -> list[float]:
+        """How far on the claimed side of the limit the interval begins, the estimate lies and the interval ends.
+
+        In units of the margin. The claim holds if all three are above 0, and its opposite if all are below.
+        """
+        side = 1 if self.above else -1
+        return sorted(side * (x - self.limit) / self.margin for x in (estimate.low, estimate.value, estimate.high))
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """A conclusion of 2018, the studies that can judge it, and its claims.
+
+    All claims must hold; without `require_all`, one is enough. `as_read` are the claims with the figure that was read
+    in 2018, if that is another.
+    """
+
+    id: str
+    text: str
+    studies: list[str]
+    claims: list[Claim]
+    require_all: bool = True
+    as_read: list[Claim] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict on a conclusion, with the claim that decides it and that claim's estimate."""
+
+    conclusion: Conclusion
+    verdict: str
+    claim: Claim
+    estimate: Estimate
+
+    def __str__(self) -> str:
+        title = f"{self.conclusion.id}: {self.conclusion.text}"
+        return f"{title}\n  claim     {self.claim}\n  estimate  {self.estimate_text}\n  verdict   {self.verdict_text}"
+
+    @property
+    def estimate_text(self) -> str:
+        return self.estimate.format(*UNITS[self.claim.unit])
+
+    @property
+    def verdict_text(self) -> str:
+        return f"{self.verdict} ({self.estimate.seeds} seeds)" if self.verdict == "inconclusive" else self.verdict
+
+
+class Verdicts(tuple):
+    """Verdicts, shown one below the other."""
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(str, self))
+
+    def to_markdown(self) -> str:
+        """The table of verdicts for a README."""
+        rows = [("id", "conclusion of 2018", "what was measured", "verdict"), ("---",) * 4]
+        rows += [(v.conclusion.id, v.conclusion.text, f"{v.claim}? {v.estimate_text}", v.verdict_text) for v in self]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def judge(conclusion: Conclusion, *results: Results) -> Verdict:
+    """The verdict on a conclusion, from the results of its studies, in their order.
+
+    Raises LabError, naming conclusion, study and value, if a value is missing or has fewer than two seeds.
+    """
+    try:
+        estimates = [claim.measure(*results) for claim in conclusion.claims]
+        as_read = [min(claim.support(claim.measure(*results))) > 0 for claim in conclusion.as_read]
+    except LabError as error:
+        raise LabError(f"{conclusion.id}: {error}") from None
+    pairs = list(zip(conclusion.claims, estimates, strict=True))
+    low, middle, high = np.array([claim.support(estimate) for claim, estimate in pairs]).T
+    if not conclusion.require_all:  # "one claim holds" is judged by its negation, "all opposites hold"
+        low, middle, high = -high, -middle, -low
+    refuted = high < 0
+    if refuted.any():
+        sides = ["greater" if claim.above != conclusion.require_all else "less" for claim in conclusion.claims]
+        p_values = [estimate.p_value(claim.limit, side) for (claim, estimate), side in zip(pairs, sides, strict=True)]
+        refuted &= adjust(np.array(p_values)) <= LEVEL
+    if refuted.any():
+        verdict = "contradicted" if conclusion.require_all else "reproduced"
+        decides = np.where(refuted, middle, np.inf).argmin()
+    else:
+        verdict = "inconclusive"
+        if low.min() > 0:
+            verdict = "reproduced" if conclusion.require_all else "contradicted"
+        decides = low.argmin()
+    if verdict != "reproduced" and as_read and all(as_read):
+        verdict = "artefact"
+    return Verdict(conclusion, verdict, *pairs[decides])

@@ -1,0 +1,119 @@
+"""Estimates from runs that differ by their seed only, with 95 % confidence intervals and one-sided p-values."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import scipy  # scipy.stats takes a second to import, so it is left to load on first use
+
+from mnist_lab.errors import LabError
+from mnist_lab.studies.results import TITLES, Results, in_percent
+
+
+@dataclass(frozen=True, repr=False)
+class Estimate:
+    """An estimate and its 95 % confidence interval, in the unit of the data.
+
+    `seeds` is the number of runs per setting. `p_value(limit, side)` tests one-sidedly whether the true value is
+    "greater" or "less" than a limit.
+    """
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+    p_value: Callable[[float, str], float] = field(compare=False)
+
+    def __repr__(self) -> str:
+        return self.format("+.2f")
+
+    def format(self, number: str, unit: str = "") -> str:
+        """As text: `+5.45 pp, 95 % CI [−3.52, +14.42]` for the number format "+.2f" and the unit " pp"."""
+        value, low, high = (f"{x:{number}}".replace("-", "−") for x in (self.value, self.low, self.high))
+        return f"{value}{unit}, 95 % CI [{low}, {high}]"
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
+    """Estimate mean(a) − mean(b) for two unpaired groups of runs, one number per seed: Welch's t interval.
+
+    The p-value is that of a permutation test. Raises LabError for fewer than two seeds in a group, and for a number
+    that is missing or infinite.
+    """
+    a, b = check_seeds(a, "difference"), check_seeds(b, "difference")
+
+    def p_value(limit, side):
+        return scipy.stats.permutation_test(
+            (a - limit, b), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis), alternative=side, rng=0
+        ).pvalue
+
+    with warnings.catch_warnings(action="ignore"):  # scipy warns about a group of equal numbers; its interval is right
+        interval = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    return Estimate(a.mean() - b.mean(), *interval, min(len(a), len(b)), p_value)
+
+
+def mean(values: np.ndarray) -> Estimate:
+    """Estimate the mean of one number per seed: one-sample t interval and test."""
+
+    def test(limit=0.0, side="two-sided"):
+        with warnings.catch_warnings(action="ignore"):  # as in `difference`
+            return scipy.stats.ttest_1samp(values, limit, alternative=side)
+
+    interval = test().confidence_interval()
+    return Estimate(values.mean(), *interval, len(values), lambda limit, side: test(limit, side).pvalue)
+
+
+def ratio(a: np.ndarray, b: np.ndarray) -> Estimate:
+    """Estimate the ratio of the geometric means of two unpaired groups: `difference` of the logarithms."""
+    logs = difference(np.log(a), np.log(b))
+    value, low, high = np.exp([logs.value, logs.low, logs.high])
+    return Estimate(value, low, high, logs.seeds, lambda limit, side: logs.p_value(np.log(limit), side))
+
+
+def share(hits: np.ndarray) -> Estimate:
+    """Estimate the share of runs, in percent, in which a condition is true: Clopper-Pearson interval, binomial test."""
+    count, runs = int(hits.sum()), len(hits)
+
+    def test(percent=50.0, side="two-sided"):
+        return scipy.stats.binomtest(count, runs, percent / 100, side)
+
+    low, high = test().proportion_ci(method="exact")
+    return Estimate(100 * count / runs, 100 * low, 100 * high, runs, lambda limit, side: test(limit, side).pvalue)
+
+
+def adjust(p_values: np.ndarray) -> np.ndarray:
+    """P-values adjusted for several comparisons (Holm 1979)."""
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    return adjusted
+
+
+def compare(results: Results, reference: object, metric: str = "val_accuracy") -> pd.DataFrame:
+    """A table of `metric` at the last epoch: each value minus `reference`, accuracies in percentage points (pp).
+
+    One row per value, as text with Welch's 95 % interval. Raises LabError if `reference` is not one of the values, if
+    a value has fewer than two seeds, or if a number is missing or infinite.
+    """
+    last, where = results.last(metric), f"compare: {results.name}"
+    if reference not in last:
+        raise LabError(f"{where}: no {results.vary} {reference!r}; expected one of {', '.join(map(str, last))}")
+    seeds = {v: check_seeds(in_percent(metric, last[v]), f"{where}, {results.vary} {v}, {metric}") for v in last}
+    number = "+.4f" if metric.endswith("loss") else "+.2f"
+    rows = {str(v): difference(seeds[v], seeds[reference]).format(number) for v in last if v != reference}
+    title = TITLES.get(metric, metric).replace("(%)", "(pp)")
+    return pd.DataFrame({f"{title} − that of {reference}": rows}).rename_axis(results.vary)
+
+
+def check_seeds(values: np.ndarray, where: str) -> np.ndarray:
+    """`values` as floats. Raises LabError unless it holds one finite number per seed, for two seeds or more."""
+    try:
+        values = np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise LabError(f"{where}: expected one number per seed, got {values!r}") from None
+    if values.ndim != 1 or len(values) < 2:
+        raise LabError(f"{where}: expected one number per seed and at least two seeds, got shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise LabError(f"{where}: a number is {'missing (nan)' if np.isnan(values).any() else 'infinite'}")
+    return values

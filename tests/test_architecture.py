@@ -1,0 +1,88 @@
+"""How the package is built: arrows between its modules, its size, and what starts without TensorFlow."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "mnist_lab"
+FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+LAYERS = [  # a module imports from its own layer and those below
+    {"mnist_lab", "mnist_lab.__main__"},
+    {"mnist_lab.plots", "mnist_lab.execute"},
+    {"mnist_lab.verdicts"},
+    {"mnist_lab.studies"},
+    {"mnist_lab.training", "mnist_lab.keras", "mnist_lab.layers"},
+    {"mnist_lab.data", "mnist_lab.files", "mnist_lab.errors"},
+]
+
+
+def find_layer(module: str) -> int:
+    part = ".".join(module.split(".")[:2])
+    return next(number for number, layer in enumerate(LAYERS) if part in layer)
+
+
+def list_imports() -> dict[str, set[str]]:
+    imports = {}
+    for module, path in FILES.items():
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom):
+                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        imports[module.removesuffix(".__init__")] = names & set(FILES)
+    return imports
+
+
+def test_imports_point_one_way():
+    imports = list_imports()
+    backward = [(a, b) for a in imports for b in imports[a] if find_layer(b) < find_layer(a)]
+    assert backward == []
+    levels: dict[str, int] = {}
+    while len(levels) < len(imports):
+        ready = [module for module in imports if module not in levels and imports[module] <= set(levels)]
+        assert ready, f"a cycle among {sorted(set(imports) - set(levels))}"
+        levels |= {module: 1 + max((levels[name] for name in imports[module]), default=0) for module in ready}
+    folders = {find_layer(module) for module in imports}
+    assert len(folders) <= 6
+
+
+def test_the_package_stays_small():
+    lines = {module: len(path.read_text().splitlines()) for module, path in FILES.items()}
+    assert max(lines.values()) <= 290
+    assert sum(lines.values()) <= 2400
+    assert sum(len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")) <= 3000
+
+
+def test_private_attributes_of_keras_are_used_only_where_they_are_named():
+    """`_flatten_layers` in checks.py and the exchange of a layer's class in trainer.py; each has a test of its own."""
+    private = re.compile(r"(?<![\w])(?:model|layer|keras|network|optimizer|metric|client|joblib)\._[a-z]\w+")
+    found = [(module, match) for module, path in FILES.items() for match in private.findall(path.read_text())]
+    assert found == [("mnist_lab.training.checks", "model._flatten_layers")]
+
+
+@pytest.mark.parametrize("program", [
+    "from mnist_lab import data, plots, studies, verdicts, keras, __main__",
+    "import mnist_lab as lab; lab.Study, lab.run, lab.read_verdicts, lab.plot_curves, lab.sweep, lab.LabError",
+])
+def test_the_record_is_read_without_tensorflow(program):
+    program += "; import sys; print([name for name in ('keras', 'tensorflow') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("name", ["1_mlp", "4_verdicts"])
+def test_an_unedited_notebook_replays_without_tensorflow(name, monkeypatch):
+    from nbclient import NotebookClient
+    from nbformat import read, v4
+
+    notebook = read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    notebook.cells.append(v4.new_code_cell("import sys; 'keras' in sys.modules or 'tensorflow' in sys.modules"))
+    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
+    resources = {"metadata": {"path": str(ROOT / "notebooks")}}
+    NotebookClient(notebook, timeout=None, kernel_name="python3", resources=resources).execute()
+    assert notebook.cells[-1].outputs[0]["data"]["text/plain"] == "False"

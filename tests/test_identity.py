@@ -1,0 +1,140 @@
+"""Which edits of a notebook replay from the shipped record, and which train anew."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from cells import define
+
+import mnist_lab as lab
+from mnist_lab import LabError, keras
+from mnist_lab.data import load_digits
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = {"batch_size": 64, "epochs": 8}
+
+
+def read_cell(notebook: str, beginning: str) -> str:
+    cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    return next(cell.source for cell in cells if cell.source.startswith(beginning))
+
+
+MLP = read_cell("1_mlp", "def mlp(")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A project with the shipped record alone, where nothing may be trained."""
+    folder = tmp_path_factory.mktemp("shipped")
+    (folder / "img").mkdir()
+    for name in ("mlp_dropout", "cnn_loss"):
+        shutil.copy(ROOT / "img" / f"{name}.csv", folder / "img")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MNIST_LAB_MODE", "replay")
+        yield folder
+
+
+def replay_mlp(text: str, fixed: dict = SETTINGS, **names) -> str:
+    """Run the first values of the dropout study with another text of its builder; the message where runs are missing."""
+    build = define(text, keras=keras, np=np, **names)["mlp"]
+    study = lab.Study("mlp_dropout", build, fixed, vary="dropout", over=(0.1, 0.2), seeds=range(20))
+    try:
+        results = lab.run(study, load_digits("flat"))
+    except LabError as error:
+        return str(error)
+    assert results.table()["seeds"].tolist() == ["20", "20"]
+    return "replayed"
+
+
+def edit(old: str, new: str) -> str:
+    assert old in MLP
+    return MLP.replace(old, new)
+
+
+COMPILE = 'network.compile(keras.optimizers.Adam(learning_rate=0.01), "categorical_crossentropy", metrics=["accuracy"])'
+LOSS = """
+def loss(true, answers):
+    return keras.losses.categorical_crossentropy(true, WEIGHT * answers)
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MLP,
+        MLP.replace("network", "model"),
+        edit("    for _", "    # layer by layer\n    for _"),
+        edit("(depth=1, units=256, dropout=0.2)", '(\n    depth=1, units=256, dropout=0.2\n):\n    """An MLP."""'),
+        edit("dropout=0.2)", 'dropout=0.2, activation="sigmoid")').replace('activation="sigmoid"))', "activation=activation))"),
+        edit("units, activation", "units, name=f'hidden_{_}', activation"),
+        edit("for _ in range(depth)", "layers = range(depth)\n    for _ in layers"),
+        edit("    return network", "    network.summary(print_fn=lambda line: None)\n    return network"),
+        "RATE = 0.01\n" + edit("0.01", "RATE"),
+        edit(COMPILE, COMPILE.replace("learning_rate=0.01", "0.01")),
+    ],
+)
+def test_an_edit_that_changes_nothing_replays(text, recorded):
+    assert replay_mlp(text) == "replayed"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        edit('"sigmoid"', '"relu"'),
+        edit("0.01", "0.02"),
+        edit("Dense(units", "Dense(units + 1"),
+        edit("(units, ", '(units, kernel_regularizer="l2", '),
+        edit("Adam(learning_rate=0.01)", "AdamW(learning_rate=0.01, weight_decay=0.1)"),
+        edit('["accuracy"]', '["accuracy", "mae"]'),
+        edit('"categorical_crossentropy"', '"mse"'),
+        edit("Dropout(dropout)", "Dropout(dropout, seed=1)"),
+        edit('"softmax"', '"softmax", use_bias=False'),
+        edit("    return network", "    network.layers[0].set_weights([np.ones((784, 256)), np.ones(256)])\n    return network"),
+        edit("    return network", "    network.layers[0].trainable = False\n    return network"),
+        LOSS.replace("WEIGHT", "1.1") + edit('"categorical_crossentropy"', "loss"),
+    ],
+)
+def test_an_edit_that_changes_the_network_is_not_taken_from_the_record(text, recorded):
+    message = replay_mlp(text)
+    assert "study mlp_dropout: 40 of 40 runs (0.1: seeds 0, 1" in message
+    assert "missing from img/mlp_dropout.csv" in message
+    assert "\n" not in message
+
+
+def test_another_length_of_training_is_not_taken_from_the_record(recorded):
+    assert "40 of 40 runs" in replay_mlp(MLP, SETTINGS | {"epochs": 7})
+    assert "40 of 40 runs" in replay_mlp(MLP, SETTINGS | {"batch_size": 32})
+
+
+def test_a_run_that_another_study_recorded_is_found(recorded):
+    build = define(MLP, keras=keras)["mlp"]
+    study = lab.Study("mine", build, SETTINGS | {"dropout": 0.2}, vary="depth", over=(1,), seeds=(3,))
+    assert lab.run(study, load_digits("flat")).runs[1][0]["value"].iloc[-1] == "1"
+
+
+def test_a_custom_loss_counts_by_its_text_and_by_what_it_uses(recorded):
+    names = ("def see(", "def decide(", "def cnn(", "def binary_crossentropy(")
+    cells = [read_cell("2_cnn", name) for name in names]
+    fixed = {"kernel_size": 5, "batch_size": 32, "epochs": 4, "optimizer": "Adadelta", "learning_rate": 1.0}
+
+    def replay(text: str) -> bool:
+        scope = define("\n\n".join([*cells[:3], text]), keras=keras)
+        over = {"binary_crossentropy": {"loss": scope["binary_crossentropy"]}}
+        study = lab.Study("cnn_loss", scope["cnn"], fixed, vary="loss", over=over, seeds=range(5))
+        try:
+            lab.run(study, load_digits("image"))
+        except LabError as error:
+            assert "missing from" in str(error)
+            return False
+        return True
+
+    assert replay(cells[3])
+    assert replay(cells[3].replace("answers", "p").replace("    return", "    # of the answers\n    return"))
+    assert replay(f"{cells[3]}\n\ndef unused():\n    return 1")
+    assert not replay(cells[3].replace("1.0 *", "1.0001 *"))
+    assert not replay("FACTOR = 1.0001\n\n\n" + cells[3].replace("1.0 *", "FACTOR *"))

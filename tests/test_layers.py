@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from scipy.ndimage import affine_transform
+
+from mnist_lab.data import load_digits
+from mnist_lab.errors import LabError
+from mnist_lab.layers import RandomWarp
+from mnist_lab.training.backend import keras
+from mnist_lab.training.trainer import Trainer
+
+RANGES = {
+    "rotation_range": 9,
+    "width_shift_range": 0.1,
+    "height_shift_range": 0.1,
+    "shear_range": 0.22,
+    "zoom_range": 0.15,
+}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_digits("image").train[:64]
+
+
+def test_each_image_is_warped_once_by_its_own_matrix(images):
+    """Against scipy, which takes the same matrix over rows and columns, on images that are not square."""
+    x = images.x[:, :20]
+    first, second = (RandomWarp(**{**RANGES, "rotation_range": 40}, seed=3) for _ in range(2))
+    warped = first(x, training=True).numpy()
+    matrices = second.draw_matrices(64, 20, 28).numpy()
+    expected = [
+        affine_transform(one[:, :, 0], m[1::-1, 1::-1], m[1::-1, 2], order=1, mode="nearest")
+        for one, m in zip(x, matrices, strict=True)
+    ]
+    np.testing.assert_allclose(warped[..., 0], expected, atol=1e-4)
+    assert np.array_equal(first(x, training=False), x)
+    assert len(np.unique(matrices.reshape(64, 9), axis=0)) == 64
+
+
+def test_the_centre_of_an_image_moves_by_the_shift_alone():
+    centre = np.array([13.5, 13.5, 1])
+    still = RandomWarp(**{**RANGES, "width_shift_range": 0, "height_shift_range": 0}, seed=0).draw_matrices(99, 28, 28)
+    np.testing.assert_allclose(still.numpy() @ centre, np.tile(centre, (99, 1)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "measure"),
+    [
+        ("rotation_range", 9.0, lambda m: np.degrees(np.arctan2(m[:, 1, 0], m[:, 0, 0]))),
+        ("width_shift_range", 0.1, lambda m: m[:, 0, 2] / 28),
+        ("height_shift_range", 0.1, lambda m: m[:, 1, 2] / 28),
+        ("shear_range", 0.22, lambda m: np.arctan2(-m[:, 0, 1], m[:, 1, 1])),
+        ("zoom_range", 0.15, lambda m: m[:, 0, 0] - 1),
+        ("zoom_range", 0.15, lambda m: m[:, 1, 1] - 1),
+    ],
+)
+def test_draws_are_spread_evenly_over_the_range(name, limit, measure):
+    matrices = RandomWarp(**{name: limit}, seed=1).draw_matrices(20_000, 28, 28).numpy().astype(float)
+    found = measure(matrices)
+    assert np.abs(found).max() <= limit * 1.0001
+    shares = np.histogram(found, bins=10, range=(-limit, limit))[0] / 20_000
+    np.testing.assert_allclose(shares, 0.1, atol=0.012)
+    if name == "zoom_range":  # drawn for each axis alone
+        assert abs(np.corrcoef(matrices[:, 0, 0], matrices[:, 1, 1])[0, 1]) < 0.03
+
+
+def test_the_order_is_rotation_shift_shear_zoom():
+    """The product of 2018; each range alone, from the same seed, draws what it draws among the others."""
+
+    def draw(*names):
+        return RandomWarp(**{name: RANGES[name] for name in names}, seed=4).draw_matrices(50, 20, 28).numpy()
+
+    shift = draw("width_shift_range", "height_shift_range")
+    product = draw("rotation_range") @ shift @ draw("shear_range") @ draw("zoom_range")
+    np.testing.assert_allclose(draw(*RANGES), product, atol=1e-4)
+
+
+def make_network(seed=None):
+    network = keras.Sequential([keras.Input((28, 28, 1)), RandomWarp(**RANGES, seed=seed), keras.layers.Flatten()])
+    network.add(keras.layers.Dense(10, activation="softmax"))
+    network.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def test_a_model_with_the_layer_is_fitted_saved_and_loaded(images, tmp_path):
+    model = make_network(seed=5)
+    with pytest.warns(UserWarning, match="jit_compile=False"):  # on a GPU Keras compiles by XLA without being asked
+        model.compile("adam", "binary_crossentropy", metrics=["accuracy"], jit_compile=True)
+    model.fit(images.x, images.y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.layers[0].get_config() == model.layers[0].get_config()
+    assert np.array_equal(loaded.predict(images.x, verbose=0), model.predict(images.x, verbose=0))
+
+
+def test_training_repeats_and_each_epoch_sees_other_images(images):
+    histories = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        network = make_network()
+        network.optimizer.learning_rate = 0.0  # only the images change
+        histories.append(Trainer(network, images, 20).fit(images, epochs=2, seed=0, shuffle=False)["loss"])
+    assert histories[0] == histories[1]
+    assert histories[0][0] != histories[0][1]
+
+
+def test_half_precision_rounds_pixels_and_not_places(images):
+    exact = RandomWarp(**RANGES, seed=2)(images.x, training=True).numpy()
+    half = RandomWarp(**RANGES, seed=2, dtype="mixed_bfloat16")(images.x, training=True)
+    assert half.dtype == "bfloat16"
+    np.testing.assert_allclose(half.numpy().astype("float32"), exact, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ({"rotation_range": -1}, r"rotation_range must be a number from 0 to 180 \(got -1\)"),
+        ({"zoom_range": 1.0}, "zoom_range .*got 1.0"),
+        ({"shear_range": "a"}, "shear_range .*got 'a'"),
+        ({"width_shift_range": True}, "width_shift_range .*got True"),
+        ({"height_shift_range": float("nan")}, "height_shift_range .*got nan"),
+    ],
+)
+def test_bad_ranges_are_refused(ranges, message):
+    RandomWarp(**dict.fromkeys(ranges, np.float32(0.5)))
+    with pytest.raises(LabError, match=message):
+        RandomWarp(**ranges)
+
+
+def test_images_of_another_shape_are_refused(images):
+    with pytest.raises(LabError, match=r"images \(n, height, width, channels\).*\(64, 784\)"):
+        RandomWarp()(images.x.reshape(64, 784))

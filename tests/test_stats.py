@@ -1,0 +1,105 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from mnist_lab.errors import LabError
+from mnist_lab.studies.results import Results
+from mnist_lab.verdicts.stats import adjust, compare, difference, mean, ratio, share
+
+
+def test_difference_agrees_with_a_calculation_by_hand():
+    """Variances of 1, three seeds each: four degrees of freedom, t = 2.77645 from a table, standard error sqrt(2/3)."""
+    estimate, half = difference([2, 3, 4], [5, 6, 7]), 2.77645 * (2 / 3) ** 0.5
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((-3, -3 - half, -3 + half), abs=1e-4)
+    assert str(estimate) == repr(estimate) == "−3.00, 95 % CI [−5.27, −0.73]"
+    assert estimate.seeds == difference([2, 3, 4, 5], [5, 6, 7]).seeds == 3
+
+
+def test_intervals_agree_with_tables():
+    # four seeds with standard deviation 1.29099; t = 3.18245 from a table
+    estimate, half = mean(np.array([1.0, 2, 3, 4])), 3.18245 * 1.29099 / 2
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((2.5, 2.5 - half, 2.5 + half), abs=1e-4)
+    # of 20 runs all: the lower end is 0.025 ** (1 / 20); of 20 none: the upper end mirrors it
+    assert share(np.ones(20, bool)).low == pytest.approx(100 * 0.025 ** (1 / 20))
+    assert share(np.zeros(20, bool)).high == pytest.approx(100 - 100 * 0.025 ** (1 / 20))
+    assert share(np.array([True, False, False, False])).value == 25
+    times, logs = ratio(np.array([2.0, 4, 8]), np.array([1.0, 2, 4])), difference(np.log([2, 4, 8]), np.log([1, 2, 4]))
+    assert times.value == pytest.approx(2)  # the geometric means are 4 and 2
+    assert (times.low, times.high) == pytest.approx((np.exp(logs.low), np.exp(logs.high)))
+
+
+def test_95_of_100_intervals_hold_the_true_difference():
+    rng = np.random.default_rng(0)
+    estimates = [difference(rng.normal(1, 1, 5), rng.normal(0, 3, 20)) for _ in range(1000)]
+    assert 0.935 < np.mean([estimate.low < 1 < estimate.high for estimate in estimates]) < 0.965
+
+
+def test_p_values_are_one_sided_and_measured_from_the_limit():
+    estimate = mean(np.array([1.0, 2, 3, 4]))
+    # at the end of a two-sided 95 % interval, half of the remaining 5 %
+    ends = estimate.p_value(estimate.low, "greater"), estimate.p_value(estimate.high, "less")
+    assert ends == pytest.approx((0.025, 0.025))
+    assert share(np.ones(20, bool)).p_value(50, "greater") == pytest.approx(0.5**20)
+    assert share(np.zeros(20, bool)).p_value(50, "less") == pytest.approx(0.5**20)
+    # of the 20 ways to split six runs three by three, one is as far apart as this
+    apart = difference(np.array([4.0, 5, 6]), np.array([1.0, 2, 3]))
+    assert apart.p_value(0, "greater") == pytest.approx(1 / 20)
+    assert apart.p_value(5, "less") < 0.25 < apart.p_value(0, "less")
+    assert ratio(np.array([4.0, 8, 16]), np.array([1.0, 2, 4])).p_value(1, "greater") == pytest.approx(2 / 20)
+
+
+def test_the_p_value_of_many_seeds_is_the_same_each_time():
+    """There are too many ways to split 40 runs, so some are drawn at random."""
+    rng = np.random.default_rng(0)
+    estimate = difference(rng.normal(0.5, 1, 20), rng.normal(0, 1, 20))
+    assert 0 < estimate.p_value(0, "greater") == estimate.p_value(0, "greater") < 0.5
+
+
+def test_equal_runs_give_an_interval_without_width_and_no_warning():
+    ones, twos, spread = np.ones(3), np.full(3, 2.0), np.array([1.0, 2, 3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for estimate in (difference(twos, ones), mean(ones)):
+            assert (estimate.value, estimate.low, estimate.high) == (1, 1, 1)
+        assert difference(spread, ones).high == pytest.approx(1 + stats.t.ppf(0.975, 2) / 3**0.5)
+        assert [mean(ones).p_value(limit, "greater") for limit in (0.5, 2)] == [0, 1]
+
+
+def test_p_values_are_adjusted_as_by_holm():
+    """The smallest times 3, the next times 2, the last times 1, and none below the one before."""
+    np.testing.assert_allclose(adjust(np.array([0.03, 0.01, 0.025])), [0.05, 0.03, 0.05])
+
+
+def test_numbers_that_cannot_be_compared_are_refused():
+    for a, b, message in (
+        ([1], [1, 2], r"difference: .* at least two seeds, got shape \(1,\)"),
+        ([1, 2], [[1, 2]], r"difference: .* one number per seed .* got shape \(1, 2\)"),
+        (["a", "b"], [1, 2], "difference: expected one number per seed, got"),
+        ([1, np.nan], [1, 2], r"difference: a number is missing \(nan\)"),
+        ([1, 2], [1, np.inf], "difference: a number is infinite"),
+    ):
+        with pytest.raises(LabError, match=message):
+            difference(a, b)
+
+
+def test_a_table_compares_all_values_with_one():
+    def make_results(metric, by_value):
+        return Results("s", "depth", {v: [pd.DataFrame({metric: [0, x]}) for x in xs] for v, xs in by_value.items()})
+
+    results = make_results("val_accuracy", {v: [v / 100, v / 100 + 0.01, v / 100 + 0.02] for v in (2, 5, 9)})
+    table = compare(results, 5)
+    assert table.index.name == "depth"
+    assert dict(table["validation accuracy (pp) − that of 5"]) == {
+        "2": "−3.00, 95 % CI [−5.27, −0.73]",
+        "9": "+4.00, 95 % CI [+1.73, +6.27]",
+    }
+    losses = compare(make_results("val_loss", {1: [0.5, 0.51, 0.52], 2: [0.505, 0.515, 0.525]}), 1, "val_loss")
+    assert losses["validation loss − that of 1"].item() == "+0.0050, 95 % CI [−0.0177, +0.0277]"
+    assert compare(make_results("auc", {1: [1, 2], 2: [3, 4]}), 1, "auc").columns.item() == "auc − that of 1"
+    with pytest.raises(LabError, match="compare: s: no depth 3; expected one of 2, 5, 9"):
+        compare(results, 3)
+    with pytest.raises(LabError, match="compare: s, depth 1, val_loss: a number is infinite"):
+        compare(make_results("val_loss", {1: [1, np.inf], 2: [1, 2]}), 2, "val_loss")

@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+
+from mnist_lab.data import Split, load_digits
+from mnist_lab.errors import LabError
+from mnist_lab.training.backend import keras, tf
+from mnist_lab.training.trainer import Trainer, fit, use_xla
+
+layers = keras.layers
+ROWS = 1_000  # with batches of 64, the last one is partial
+
+
+def make_network(*inner, shape=(784,), **compiled):
+    network = keras.Sequential([keras.Input(shape), *inner, layers.Dense(10, activation="softmax")])
+    network.compile(**{"optimizer": "adam", "loss": "categorical_crossentropy", "metrics": ["accuracy"]} | compiled)
+    return network
+
+
+def make_dense():
+    return make_network(
+        layers.Dense(32, activation="sigmoid", kernel_regularizer="l2"),
+        optimizer=keras.optimizers.Adam(0.01),
+        metrics=["accuracy", keras.metrics.TopKCategoricalAccuracy(2)],
+    )
+
+
+def make_convolutional():
+    convolution = [layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(2), layers.Flatten()]
+    return make_network(*convolution, shape=(28, 28, 1), optimizer=keras.optimizers.Adadelta(1.0))
+
+
+@pytest.mark.parametrize(("make", "form"), [(make_dense, "flat"), (make_convolutional, "image")])
+def test_the_history_is_that_of_keras_fit(make, form):
+    digits = load_digits(form)
+    x, y, val = digits.train.x[:ROWS], digits.train.y[:ROWS], digits.val[:500]
+    settings = {"epochs": 2, "batch_size": 64, "shuffle": False, "validation_data": (val.x, val.y)}
+    keras.utils.set_random_seed(3)
+    ours = make()
+    keras.utils.set_random_seed(3)
+    theirs = make()
+    history = fit(ours, x, y, **settings)
+    for metric, values in theirs.fit(x, y, verbose=0, **settings).history.items():
+        np.testing.assert_allclose(history[metric], values, rtol=1e-4, err_msg=metric)
+    for weights, others in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(weights, others, rtol=1e-3, atol=1e-4)
+    assert use_xla(ours) == (form == "flat")
+
+
+def test_each_epoch_sees_each_image_once_in_another_order(flat):
+    """A model that learns nothing, with a metric that depends on the order of the images in their batches."""
+    x, y = flat.train.x[:ROWS], flat.train.y[:ROWS]
+    histories = []
+
+    def order(y_true, y_pred):  # the place in the batch, summed over the zeros
+        places = keras.ops.cast(keras.ops.arange(keras.ops.shape(y_true)[0]), "float32")
+        return keras.ops.sum(places * y_true[:, 0]) + 0 * y_pred[:, 0]
+
+    for seed in (0, 0, 1):
+        keras.utils.set_random_seed(3)
+        network = make_network(optimizer=keras.optimizers.SGD(0.0), metrics=["accuracy", order])
+        histories.append(fit(network, x, y, epochs=3, batch_size=64, seed=seed))
+    assert histories[0]["order"] == histories[1]["order"] != histories[2]["order"]
+    assert len(set(histories[0]["order"])) == 3
+    assert len(set(histories[0]["accuracy"])) == 1
+    assert histories[0]["accuracy"][0] == pytest.approx(network.evaluate(x, y, verbose=0)[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5])
+def test_dropout_drops_its_share_in_training_only(rate, few):
+    """Of ones through dropout, the mean stays 1 and that of squares is 1 / (1 - rate); in inference nothing drops."""
+
+    def squares(y_true, y_pred):
+        return keras.ops.mean(keras.ops.square(y_pred), axis=-1)
+
+    def ones(y_true, y_pred):
+        return keras.ops.mean(y_pred, axis=-1)
+
+    inner = layers.Dense(10, kernel_initializer="zeros", bias_initializer="ones"), layers.Dropout(rate)
+    network = keras.Sequential([keras.Input((784,)), *inner])
+    network.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse", metrics=[squares, ones])
+    train = Split(np.tile(few.train.x, (40, 1)), np.tile(few.train.y, (40, 1)))
+    trainer = Trainer(network, train, 64)
+    history = trainer.fit(train, epochs=2, seed=0, evaluate={"val": few.val})
+    assert trainer.jit
+    assert history["ones"][0] == pytest.approx(1, abs=0.01)
+    assert history["squares"][0] == pytest.approx(1 / (1 - rate), abs=0.01)
+    assert history["val_squares"] == [1, 1]
+    assert (history["squares"][0] != history["squares"][1]) == (rate > 0)  # drawn anew each epoch
+    graph = trainer._train_epoch.get_concrete_function(train.x, train.y, tf.range(len(train)), tf.constant(0)).graph
+    assert "Philox" not in str(graph.as_graph_def())  # which Keras's own dropout draws from, and is slow under XLA
+    assert type(network.layers[-1]) is layers.Dropout
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        lambda: {"loss": keras.losses.CategoricalHinge(), "optimizer": keras.optimizers.Nadam(0.01)},
+        lambda: {
+            "optimizer": keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9),
+            "metrics": [keras.metrics.AUC(name="area"), "binary_accuracy"],
+        },
+        lambda: {"inner": [layers.GaussianNoise(0.1), layers.Dense(9)]},
+        lambda: {"inner": [layers.Dense(9), layers.BatchNormalization(), layers.Dropout(0.5, noise_shape=(None, 1))]},
+    ],
+)
+def test_a_restarted_trainer_gives_the_bits_of_a_new_one(changes, few):
+    def make(seed):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        changed = changes()
+        return make_network(*changed.pop("inner", []), **{"loss": "mse"} | changed)
+
+    def train(trainer):
+        history = trainer.fit(few.train, epochs=2, seed=5, evaluate={"val": few.val})
+        return {name: values for name, values in history.items() if name != "seconds"}, trainer.evaluate(few.test)
+
+    expected = train(Trainer(make(5), few.train, 64))
+    trainer = Trainer(make(4), few.train, 64)
+    assert train(trainer) != expected
+    trainer.restart(make(5))
+    assert train(trainer) == expected
+
+
+class Unseeded(layers.Layer):
+    def call(self, x):
+        return x + keras.random.normal(keras.ops.shape(x))
+
+
+class UnseededOp(layers.Layer):
+    def call(self, x):
+        return x + tf.random.normal((784,))
+
+
+class Eager(layers.Layer):
+    def call(self, x):
+        return x * float(keras.ops.max(x))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (lambda: make_network(Unseeded()), "the model would not repeat: it draws random numbers without a seed"),
+        (lambda: make_network(UnseededOp()), "the model would not repeat"),
+        (lambda: make_network(Eager()), "the model cannot be trained: TypeError"),
+        (lambda: make_network(metrics=[keras.metrics.F1Score()]), r"metric f1_score must be one number \(got 10\)"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_or_repeated_is_refused_in_one_line(network, message, few):
+    for batch_size in (64, 1000):  # the larger takes all in a single step, without a loop
+        with pytest.raises(LabError, match=message) as error:
+            Trainer(network(), few.train, batch_size)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", -1), ("epochs", "2"), ("batch_size", 0)])
+def test_a_bad_setting_of_fit_is_refused(name, value, few):
+    with pytest.raises(LabError, match=rf"fit: {name} must be an integer >= . \(got {value!r}\)"):
+        fit(make_network(), few.train.x, few.train.y, **{name: value})
