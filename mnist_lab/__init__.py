@@ -1,48 +1,31 @@
-"""mnist_lab: the small workshop behind the notebooks.
+"""mnist_lab: the small helper package behind the notebooks.
 
-Names load on first use, so that what needs no TensorFlow (the data, the record, the figures) starts without it.
+Names load on first use, so that the data, the record and the figures need no TensorFlow.
 `from mnist_lab import keras` is Keras itself, with TensorFlow's start-up lines kept off the screen.
 """
 
 from importlib import import_module
 
-_HOME = {
-    "LabError": "errors",
-    "Digits": "data",
-    "Split": "data",
-    "load_digits": "data",
-    "RandomWarp": "layers",
-    "Study": "studies.study",
-    "Results": "studies.results",
-    "run": "studies.study",
-    "fit": "training.trainer",
-    "read_results": "studies.results",
-    "sweep": "studies.sweep",
-    "plot_curves": "plots",
-    "plot_digits": "plots",
-    "plot_gallery": "plots",
-    "plot_gap": "plots",
-    "plot_history": "plots",
-    "plot_seeds": "plots",
-    "plot_table": "plots",
-    "plot_verdicts": "plots",
-    "save": "plots",
-    "show": "plots",
-    "spread": "studies.results",
-    "compare": "verdicts.stats",
-    "difference": "verdicts.stats",
-    "verdicts": "verdicts.conclusions",
-    "read_verdicts": "verdicts.conclusions",
+_MODULES = {
+    "errors": "LabError",
+    "data": "Digits Split load_digits",
+    "layers": "RandomWarp",
+    "studies.study": "Study run",
+    "studies.results": "Results read_results spread",
+    "studies.sweep": "sweep",
+    "training.trainer": "fit",
+    "verdicts.stats": "compare difference",
+    "verdicts.conclusions": "read_verdicts verdicts",
+    "plots": "plot_curves plot_digits plot_gallery plot_gap plot_history plot_seeds plot_table plot_verdicts save show",
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 __all__ = list(_HOME)
 
 
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'mnist_lab' has no attribute {name!r}")
-    value = getattr(import_module(f"mnist_lab.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return getattr(import_module(f"mnist_lab.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -39,18 +39,6 @@ class Split:
 
     def __getitem__(self, rows: slice) -> "Split":
         return Split(self.x[rows], self.y[rows])
-
-    def digest(self) -> str:
-        """A hash of both arrays: their shapes, types and bytes; computed once where they are read-only."""
-        known = vars(self).get("_digest")
-        if known and not (self.x.flags.writeable or self.y.flags.writeable):
-            return known
-        digest = hashlib.sha256()
-        for array in (self.x, self.y):
-            digest.update(f"{array.shape}{array.dtype.str}".encode())
-            digest.update(np.ascontiguousarray(array))
-        vars(self)["_digest"] = digest.hexdigest()
-        return vars(self)["_digest"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,33 +91,43 @@ def _read_mnist() -> tuple[Split, Split]:
 
 
 def check_digits(digits: object, name: str) -> None:
-    """Raises LabError, in one line that begins with `name`, for what are no digits, and for splits without images."""
+    """Raises LabError, in one line that begins with `name`, for what no network can be trained on."""
     if not isinstance(digits, Digits):
         raise LabError(f"{name}: digits must be what lab.load_digits returns (got a {type(digits).__name__})")
     for part in ("train", "val", "test"):
         split = getattr(digits, part)
-        if not (isinstance(split, Split) and isinstance(split.x, np.ndarray) and isinstance(split.y, np.ndarray)):
-            raise LabError(f"{name}: digits.{part} must be a Split of two numpy arrays")
-        shapes, expected = ((s.x.shape[1:], s.y.shape[1:]) for s in (split, digits.train))
-        if shapes != expected:
-            raise LabError(f"{name}: digits.{part} has shapes {shapes}, but digits.train has {expected}")
         if not len(split):
             raise LabError(f"{name}: digits.{part} holds no images")
+        shapes, expected = (tuple(array.shape[1:] for array in (one.x, one.y)) for one in (split, digits.train))
+        if shapes != expected:
+            raise LabError(f"{name}: digits.{part} has shapes {shapes}, but digits.train has {expected}")
         for array in (split.x, split.y):
             if not np.issubdtype(array.dtype, np.number) or not np.isfinite(array).all():
                 raise LabError(f"{name}: digits.{part} must hold finite numbers")
 
 
 def cut_digits(digits: Digits, train_size: int | None) -> Digits:
-    """The same digits with the first `train_size` training images alone (None: all). Raises LabError for another size."""
-    if train_size is not None:
-        check_integer("train_size", train_size, 1, len(digits.train))
+    """The same digits with the first `train_size` training images alone (None: all). Raises LabError for too many."""
     if train_size in (None, len(digits.train)):
         return digits
+    check_integer("train_size", train_size, 1, len(digits.train))
     return Digits(digits.train[:train_size], digits.val, digits.test, digits.loaded)
 
 
 def digest_digits(digits: Digits) -> str:
     """A hash of all three splits."""
     splits = (digits.train, digits.val, digits.test)
-    return hashlib.sha256("".join(split.digest() for split in splits).encode()).hexdigest()
+    fixed = [not (split.x.flags.writeable or split.y.flags.writeable) for split in splits]
+    digests = [(_digest_once if one else _digest)(split) for split, one in zip(splits, fixed, strict=True)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _digest(split: Split) -> str:
+    digest = hashlib.sha256()
+    for array in (split.x, split.y):
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+_digest_once = lru_cache(maxsize=16)(_digest)

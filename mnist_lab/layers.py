@@ -7,6 +7,7 @@ from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras
 
 ops = keras.ops
+LIMITS = {"rotation_range": 180, "width_shift_range": 1, "height_shift_range": 1, "shear_range": 1.5, "zoom_range": 0.9}
 
 
 @keras.saving.register_keras_serializable(package="mnist_lab")
@@ -35,11 +36,12 @@ class RandomWarp(keras.layers.Layer):
         **layer,
     ):
         super().__init__(**layer)
-        self.rotation_range = _range("rotation_range", rotation_range, 180)
-        self.width_shift_range = _range("width_shift_range", width_shift_range, 1)
-        self.height_shift_range = _range("height_shift_range", height_shift_range, 1)
-        self.shear_range = _range("shear_range", shear_range, 1.5)
-        self.zoom_range = _range("zoom_range", zoom_range, 0.9)
+        ranges = (rotation_range, width_shift_range, height_shift_range, shear_range, zoom_range)
+        self.ranges = dict(zip(LIMITS, ranges, strict=True))
+        for name, value in self.ranges.items():
+            if not isinstance(value, numbers.Real) or isinstance(value, bool) or not 0 <= value <= LIMITS[name]:
+                raise LabError(f"RandomWarp: {name} must be a number from 0 to {LIMITS[name]} (got {value!r})")
+            self.ranges[name] = float(value)
         self.supports_jit = False  # XLA has no affine transform, and on a GPU Keras would try it unasked
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -69,37 +71,26 @@ class RandomWarp(keras.layers.Layer):
 
     def draw_matrices(self, count: int, height: int, width: int):
         """Draw `count` matrices `(count, 3, 3)`, each from the (column, row, 1) of an output pixel to its input's."""
-        angle = self._draw(count, math.radians(self.rotation_range))
-        right, down = self._draw(count, self.width_shift_range), self._draw(count, self.height_shift_range)
-        shear = self._draw(count, self.shear_range)
-        wide, tall = 1 + self._draw(count, self.zoom_range), 1 + self._draw(count, self.zoom_range)
-        sin, cos = ops.sin, ops.cos
+
+        def draw(name: str):
+            most = math.radians(self.ranges[name]) if name == "rotation_range" else self.ranges[name]
+            return keras.random.uniform((count,), -most, most, dtype="float32", seed=self.seed_generator)
+
+        def matrices(*rows):  # from the six numbers of their first two rows, each one for all or `(count,)`
+            filled = [ops.ones_like(angle) * number for number in (*rows, 0, 0, 1)]
+            return ops.reshape(ops.stack(filled, axis=1), (-1, 3, 3))
+
+        angle, right, down = draw("rotation_range"), draw("width_shift_range"), draw("height_shift_range")
+        shear, wide, tall = draw("shear_range"), 1 + draw("zoom_range"), 1 + draw("zoom_range")
         middle = (width - 1) / 2, (height - 1) / 2
         return (
-            _matrices(1, 0, middle[0], 0, 1, middle[1], like=angle)
-            @ _matrices(cos(angle), -sin(angle), 0, sin(angle), cos(angle), 0, like=angle)
-            @ _matrices(1, 0, right * width, 0, 1, down * height, like=angle)
-            @ _matrices(1, -sin(shear), 0, 0, cos(shear), 0, like=angle)
-            @ _matrices(wide, 0, 0, 0, tall, 0, like=angle)
-            @ _matrices(1, 0, -middle[0], 0, 1, -middle[1], like=angle)
+            matrices(1, 0, middle[0], 0, 1, middle[1])
+            @ matrices(ops.cos(angle), -ops.sin(angle), 0, ops.sin(angle), ops.cos(angle), 0)
+            @ matrices(1, 0, right * width, 0, 1, down * height)
+            @ matrices(1, -ops.sin(shear), 0, 0, ops.cos(shear), 0)
+            @ matrices(wide, 0, 0, 0, tall, 0)
+            @ matrices(1, 0, -middle[0], 0, 1, -middle[1])
         )
 
-    def _draw(self, count: int, most: float):
-        return keras.random.uniform((count,), -most, most, dtype="float32", seed=self.seed_generator)
-
     def get_config(self):
-        ranges = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range")
-        return {**super().get_config(), **{name: getattr(self, name) for name in ranges}, "seed": self.seed}
-
-
-def _range(name: str, value: object, most: float) -> float:
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 <= value <= most:
-        raise LabError(f"RandomWarp: {name} must be a number from 0 to {most} (got {value!r})")
-    return float(value)
-
-
-def _matrices(*rows, like):
-    """Matrices `(n, 3, 3)` from the six numbers of their first two rows, each `(n,)` like `like` or one for all."""
-    filled = [ops.ones_like(like) * number for number in (*rows, 0, 0, 1)]
-    return ops.reshape(ops.stack(filled, axis=1), (-1, 3, 3))
+        return {**super().get_config(), **self.ranges, "seed": self.seed}

@@ -217,7 +217,7 @@ def _new_figure(width: float, height: float, *grid: int, **options) -> tuple:
 
 def _draw_curves(axes, results: Results, metric: str, dashed: bool = False) -> None:
     curves = {value: in_percent(metric, seeds) for value, seeds in results.curves(metric).items()}
-    split = ", clean training" if dashed else ", validation" if len(curves) == 1 else ""
+    suffix = ", clean training" if dashed else ", validation" if len(curves) == 1 else ""
     for value, seeds, color, marker in _looks(curves):
         line = {"color": color, "linestyle": "--" if dashed else "-"}
         epochs = np.arange(1, seeds.shape[1] + 1)
@@ -230,7 +230,7 @@ def _draw_curves(axes, results: Results, metric: str, dashed: bool = False) -> N
             low, high = np.clip([mean - spread, mean + spread], seeds.min(axis=0), seeds.max(axis=0))
             axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
         line |= {"marker": marker, "markerfacecolor": "white" if dashed else color}
-        axes.plot(epochs, mean, label=name + split, markevery=max(1, len(epochs) // 12), **line)
+        axes.plot(epochs, mean, label=name + suffix, markevery=max(1, len(epochs) // 12), **line)
     axes.set(xlabel="epoch", ylabel=TITLES.get(metric, metric))
     axes.xaxis.get_major_locator().set_params(integer=True)
     _scale(axes, metric, curves)
@@ -240,8 +240,8 @@ def _draw_seeds(axes, results: Results, metric: str, label: str | None, room: in
     """Draw each seed as a dot, side by side, and the mean as a bar. Labels of over `room` characters are slanted."""
     last = {value: in_percent(metric, seeds) for value, seeds in results.last(metric).items()}
     for place, (_, seeds, color, marker) in enumerate(_looks(last)):
-        aside = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
-        axes.plot(place + aside, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
+        offset = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
+        axes.plot(place + offset, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
         axes.hlines(seeds.mean(), place - 0.36, place + 0.36, color="black", linewidth=1.5, zorder=3)
     names = [str(value) for value in last]
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, names)) > room else {}

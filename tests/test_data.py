@@ -75,8 +75,6 @@ def test_digits_that_cannot_be_trained_on_are_refused_by_the_name_of_the_split(p
         (Split(x[:0], y[:0]), "holds no images"),
         (Split(np.where(x == 0, np.nan, x), y), "must hold finite numbers"),
         (Split(x.astype(object), y), "must hold finite numbers"),
-        (Split(list(x), list(y)), "must be a Split of two numpy arrays"),
-        ((x, y), "must be a Split"),
     ):
         with pytest.raises(LabError, match=f"study s: digits.{part} {message}"):
             check_digits(Digits(**splits | {part: split}), "study s")
@@ -106,7 +104,7 @@ def test_the_digest_sees_each_pixel_and_label_and_which_split_it_is_in(few):
     digests = [digest_digits(Digits(few.train, few.val, test)) for test in tests]
     assert len({*digests, digest_digits(Digits(few.train, few.test, few.val))}) == 5
     assert digest_digits(Digits(few.train[:], few.val, few.test)) == digests[0]
-    writable = Split(x, few.test.y)
-    before = writable.digest()
+    changed = Digits(few.train, few.val, Split(x, few.test.y))
+    before = digest_digits(changed)
     x[0, 0] += 1
-    assert writable.digest() != before
+    assert digest_digits(changed) != before

@@ -69,7 +69,7 @@ def loss(true, answers):
         MLP,
         MLP.replace("network", "model"),
         edit("    for _", "    # layer by layer\n    for _"),
-        edit("(depth=1, units=256, dropout=0.2)", '(\n    depth=1, units=256, dropout=0.2\n):\n    """An MLP."""'),
+        edit("(depth=1, units=256, dropout=0.2):", '(\n    depth=1, units=256, dropout=0.2\n):\n    """An MLP."""'),
         edit("dropout=0.2)", 'dropout=0.2, activation="sigmoid")').replace('activation="sigmoid"))', "activation=activation))"),
         edit("units, activation", "units, name=f'hidden_{_}', activation"),
         edit("for _ in range(depth)", "layers = range(depth)\n    for _ in layers"),

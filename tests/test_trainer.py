@@ -17,11 +17,8 @@ def make_network(*inner, shape=(784,), **compiled):
 
 
 def make_dense():
-    return make_network(
-        layers.Dense(32, activation="sigmoid", kernel_regularizer="l2"),
-        optimizer=keras.optimizers.Adam(0.01),
-        metrics=["accuracy", keras.metrics.TopKCategoricalAccuracy(2)],
-    )
+    hidden = layers.Dense(32, activation="sigmoid", kernel_regularizer="l2")
+    return make_network(hidden, optimizer=keras.optimizers.Adam(0.01), metrics=["accuracy", "mae"])
 
 
 def make_convolutional():
@@ -48,25 +45,22 @@ def test_the_history_is_that_of_keras_fit(make, form):
 
 def test_each_epoch_sees_each_image_once_in_another_order(flat):
     """A model that learns nothing, with a metric that depends on the order of the images in their batches."""
-    x, y = flat.train.x[:ROWS], flat.train.y[:ROWS]
-    histories = []
 
     def order(y_true, y_pred):  # the place in the batch, summed over the zeros
         places = keras.ops.cast(keras.ops.arange(keras.ops.shape(y_true)[0]), "float32")
         return keras.ops.sum(places * y_true[:, 0]) + 0 * y_pred[:, 0]
 
-    for seed in (0, 0, 1):
-        keras.utils.set_random_seed(3)
-        network = make_network(optimizer=keras.optimizers.SGD(0.0), metrics=["accuracy", order])
-        histories.append(fit(network, x, y, epochs=3, batch_size=64, seed=seed))
+    train = flat.train[:ROWS]
+    network = make_network(optimizer=keras.optimizers.SGD(0.0), metrics=["accuracy", order])
+    trainer = Trainer(network, train, 64)
+    histories = [trainer.fit(train, epochs=3, seed=seed) for seed in (0, 0, 1)]
     assert histories[0]["order"] == histories[1]["order"] != histories[2]["order"]
     assert len(set(histories[0]["order"])) == 3
     assert len(set(histories[0]["accuracy"])) == 1
-    assert histories[0]["accuracy"][0] == pytest.approx(network.evaluate(x, y, verbose=0)[1], abs=1e-6)
+    assert histories[0]["accuracy"][0] == pytest.approx(network.evaluate(train.x, train.y, verbose=0)[1], abs=1e-6)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5])
-def test_dropout_drops_its_share_in_training_only(rate, few):
+def test_dropout_drops_its_share_in_training_only(few):
     """Of ones through dropout, the mean stays 1 and that of squares is 1 / (1 - rate); in inference nothing drops."""
 
     def squares(y_true, y_pred):
@@ -75,47 +69,44 @@ def test_dropout_drops_its_share_in_training_only(rate, few):
     def ones(y_true, y_pred):
         return keras.ops.mean(y_pred, axis=-1)
 
-    inner = layers.Dense(10, kernel_initializer="zeros", bias_initializer="ones"), layers.Dropout(rate)
-    network = keras.Sequential([keras.Input((784,)), *inner])
+    ones_only = layers.Dense(10, kernel_initializer="zeros", bias_initializer="ones")
+    network = keras.Sequential([keras.Input((784,)), ones_only, layers.Dropout(0.0), layers.Dropout(0.2)])
     network.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse", metrics=[squares, ones])
     train = Split(np.tile(few.train.x, (40, 1)), np.tile(few.train.y, (40, 1)))
     trainer = Trainer(network, train, 64)
     history = trainer.fit(train, epochs=2, seed=0, evaluate={"val": few.val})
     assert trainer.jit
     assert history["ones"][0] == pytest.approx(1, abs=0.01)
-    assert history["squares"][0] == pytest.approx(1 / (1 - rate), abs=0.01)
+    assert history["squares"][0] == pytest.approx(1 / 0.8, abs=0.01)
     assert history["val_squares"] == [1, 1]
-    assert (history["squares"][0] != history["squares"][1]) == (rate > 0)  # drawn anew each epoch
-    graph = trainer._train_epoch.get_concrete_function(train.x, train.y, tf.range(len(train)), tf.constant(0)).graph
-    assert "Philox" not in str(graph.as_graph_def())  # which Keras's own dropout draws from, and is slow under XLA
-    assert type(network.layers[-1]) is layers.Dropout
+    assert history["squares"][0] != history["squares"][1]  # drawn anew each epoch
+    assert {type(layer) for layer in network.layers[1:]} == {layers.Dropout}
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        lambda: {"loss": keras.losses.CategoricalHinge(), "optimizer": keras.optimizers.Nadam(0.01)},
-        lambda: {
-            "optimizer": keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9),
-            "metrics": [keras.metrics.AUC(name="area"), "binary_accuracy"],
-        },
-        lambda: {"inner": [layers.GaussianNoise(0.1), layers.Dense(9)]},
-        lambda: {"inner": [layers.Dense(9), layers.BatchNormalization(), layers.Dropout(0.5, noise_shape=(None, 1))]},
-    ],
-)
-def test_a_restarted_trainer_gives_the_bits_of_a_new_one(changes, few):
+def make_xla():
+    inner = layers.Dense(9), layers.BatchNormalization(), layers.Dropout(0.5, noise_shape=(None, 1))
+    return make_network(*inner, optimizer=keras.optimizers.Nadam(0.01))
+
+
+def make_graph():
+    moving = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)
+    area = keras.metrics.AUC(name="area")
+    return make_network(layers.GaussianNoise(0.1), optimizer=moving, loss="categorical_hinge", metrics=[area])
+
+
+@pytest.mark.parametrize("build", [make_xla, make_graph])
+def test_a_restarted_trainer_gives_the_bits_of_a_new_one(build, few):
     def make(seed):
         keras.backend.clear_session()
         keras.utils.set_random_seed(seed)
-        changed = changes()
-        return make_network(*changed.pop("inner", []), **{"loss": "mse"} | changed)
+        return build()
 
     def train(trainer):
         history = trainer.fit(few.train, epochs=2, seed=5, evaluate={"val": few.val})
         return {name: values for name, values in history.items() if name != "seconds"}, trainer.evaluate(few.test)
 
-    expected = train(Trainer(make(5), few.train, 64))
-    trainer = Trainer(make(4), few.train, 64)
+    expected = train(Trainer(make(5), few.train, 100))
+    trainer = Trainer(make(4), few.train, 100)
     assert train(trainer) != expected
     trainer.restart(make(5))
     assert train(trainer) == expected
@@ -132,6 +123,9 @@ class UnseededOp(layers.Layer):
 
 
 class Eager(layers.Layer):
+    def compute_output_shape(self, shape):
+        return shape
+
     def call(self, x):
         return x * float(keras.ops.max(x))
 
@@ -142,7 +136,10 @@ class Eager(layers.Layer):
         (lambda: make_network(Unseeded()), "the model would not repeat: it draws random numbers without a seed"),
         (lambda: make_network(UnseededOp()), "the model would not repeat"),
         (lambda: make_network(Eager()), "the model cannot be trained: TypeError"),
-        (lambda: make_network(metrics=[keras.metrics.F1Score()]), r"metric f1_score must be one number \(got 10\)"),
+        (
+            lambda: make_network(layers.GaussianNoise(0.1), metrics=[keras.metrics.F1Score()]),
+            r"metric f1_score must be one number \(got 10\)",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_trained_or_repeated_is_refused_in_one_line(network, message, few):

@@ -38,6 +38,11 @@ def is_metric(column: str) -> bool:
     return column not in (*TEXT, *INTEGERS, *LAST_ROW)
 
 
+def list_scores(rows: pd.DataFrame) -> list[str]:
+    """The columns that the seed of a run decides: all losses and metrics."""
+    return [column for column in sorted(rows) if is_metric(column) and column != "seconds"]
+
+
 def read_record(path: Path) -> pd.DataFrame:
     """The rows of a record, numbers to the last bit; none where there is no file. What a spreadsheet saves is read.
 
@@ -104,11 +109,13 @@ class Finder:
 
     def __init__(self, keep: str | None):
         self.keep = keep
+        self.paths: list[Path] = []
         self.by_source: dict[tuple[str, int], tuple] = {}
         self.by_key: dict[str, list[tuple]] = {}
 
     def add(self, path: Path) -> None:
         """Add a record. Raises LabError where it cannot be read."""
+        self.paths.append(path)
         rows = read_record(path)
         probabilities = read_probabilities(path, self.keep) if self.keep else {}
         for key, run in split_runs(rows).items():

@@ -2,8 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,40 +13,43 @@ from mnist_lab.data import Digits, cut_digits, digest_digits
 from mnist_lab.errors import LabError
 from mnist_lab.studies.code import Code
 from mnist_lab.studies.identity import digest, find_key, find_source, format_probe, is_close
-from mnist_lab.studies.record import Finder, is_metric, rewrite_record, write_probabilities
+from mnist_lab.studies.record import Finder, list_scores, rewrite_record, write_probabilities
+
+FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
 
 
 @dataclass(eq=False)
 class Configuration:
-    """One value of a study, of which only the seed is missing. The last three fields are known once it was built."""
+    """One value of a study, of which only the seed is missing. `runs` holds rows and probabilities by seed."""
 
     label: object
     name: str  # for messages: "study mlp_depth, depth=7"
     settings: dict  # of the builder
-    fit: dict  # epochs, batch_size, the digest of the data, whether it is timed
+    fit: dict  # epochs, batch_size, a hash of the data, whether it is timed
     digits: Digits
     source: str
-    key: str = ""
+    runs: dict[int, tuple] = field(default_factory=dict)
+    key: str = ""  # this and the next are known once the model was built
     probe: str = ""
     model: object = None
 
+    def add(self, seed: int, rows: pd.DataFrame, probabilities: np.ndarray | None) -> None:
+        """Take a run, whatever its value was called where it was recorded."""
+        self.runs[seed] = rows.assign(value=str(self.label)), probabilities
+
 
 class Plan:
-    """All runs that a study asks for. `runs` holds those there are, with their probabilities, by label and seed.
+    """All runs that a study asks for: finds them, trains them, compares them.
 
     Raises LabError, in one line, where two values are the same.
     """
 
-    def __init__(self, study, digits: Digits, defaults: dict, names: Mapping, workers: int, recording: bool):
-        self.study, self.workers, self.recording = study, workers, recording
-        self.runs: dict[tuple, tuple] = {}
-        self.notes: list[str] = []
-        self.configurations: list[Configuration] = []
+    def __init__(self, study, digits: Digits, names: Mapping, workers: int, recording: bool):
+        self.study, self.workers, self.recording, self.notes, self.configurations = study, workers, recording, [], []
         try:
-            self.code = Code(study.build)
-            parameters = inspect.signature(study.build).parameters
+            self.code, parameters = Code(study.build), inspect.signature(study.build).parameters
             for label, settings in study.settings.items():
-                fit = {name: settings.get(name, default) for name, default in defaults.items()}
+                fit = {name: settings.get(name, default) for name, default in FIT_SETTINGS.items()}
                 part = cut_digits(digits, fit.pop("train_size"))
                 fit |= {"data": digest_digits(part), "timing": study.timing}
                 given = {name: settings.get(name, parameter.default) for name, parameter in parameters.items()}
@@ -56,40 +59,41 @@ class Plan:
         except LabError as error:
             raise study.error(error) from None
         self._refuse_twins({c.label: c.source for c in self.configurations})
-        self.asked = [(c, seed) for c in self.configurations for seed in study.seeds]
-        self.sources = [(c.source, seed) for c, seed in self.asked]
 
-    @property
     def missing(self) -> list[tuple[Configuration, int]]:
-        return [(c, seed) for c, seed in self.asked if (c.label, seed) not in self.runs]
+        """The runs that are neither found nor trained yet."""
+        return [(c, seed) for c in self.configurations for seed in self.study.seeds if seed not in c.runs]
+
+    def name_missing(self) -> str:
+        """The missing runs in words: "3 of 40 runs (7: seeds 0, 1; 10: seeds 4)"."""
+        seeds: dict[object, list[str]] = {}
+        for c, seed in self.missing():
+            seeds.setdefault(c.label, []).append(str(seed))
+        total = len(self.configurations) * len(self.study.seeds)
+        parts = [f"{label}: seeds {', '.join(names)}" for label, names in seeds.items()]
+        return f"{len(self.missing())} of {total} runs ({'; '.join(parts)})"
 
     def find(self, paths: list[Path]) -> None:
         """Look for the runs: by source in the study's own files, then in those of others, then by key and probe."""
         finder = Finder(self.study.keep)
-        for path in paths:
-            finder.add(path)
-        self._collect_by_source(finder)
-        if self.missing and not self.study.timing:  # seconds of another session do not compare
-            for path in sorted(paths[0].parent.glob("*.csv")):
-                if path not in paths and not (self.recording and path.name.endswith(".local.csv")):
-                    try:
-                        finder.add(path)
-                    except LabError as error:
-                        self.notes.append(f"not searched: {error}")
-            self._collect_by_source(finder)
-        changed = list({c.label: c for c, _ in self.missing}.values())
+        for path in [*paths, *sorted(paths[0].parent.glob("*.csv"))]:
+            own = path in paths  # seconds of another session do not compare, and a local run is not a recorded one
+            borrowed = not self.study.timing and not (self.recording and path.name.endswith(".local.csv"))
+            if self.missing() and (own or borrowed) and path not in finder.paths:
+                try:
+                    finder.add(path)
+                except LabError as error:
+                    if own:
+                        raise
+                    self.notes.append(f"not searched: {error}")
+                for c, seed in self.missing():
+                    if (c.source, seed) in finder.by_source:
+                        c.add(seed, *finder.by_source[c.source, seed])
+        changed = list(dict.fromkeys(c for c, _ in self.missing()))
         self._build(changed)
         for c in changed:
-            self._collect_by_key(finder, c)
-        self._refuse_equal(self.study.seeds)
-
-    def _collect_by_source(self, finder: Finder) -> None:
-        for c, seed in self.missing:
-            if (c.source, seed) in finder.by_source:
-                self._collect(c, seed, finder.by_source[c.source, seed])
-
-    def _collect(self, c: Configuration, seed: int, found: tuple) -> None:
-        self.runs[c.label, seed] = found[0].assign(value=str(c.label)), found[1]
+            self._find_by_key(c, finder)
+        self._refuse_equal()
 
     def _build(self, configurations: list[Configuration]) -> None:
         """Build each model once: to see that it can be trained, and to know its key and its probe."""
@@ -109,17 +113,15 @@ class Plan:
             if keys.count(c.key) > 1:  # what tells these apart is not in Keras's description, but in the probe
                 c.key = digest(c.key, c.source)
 
-    def _collect_by_key(self, finder: Finder, c: Configuration) -> None:
+    def _find_by_key(self, c: Configuration, finder: Finder) -> None:
         for seed in self.study.seeds:
             recorded = finder.by_key.get(digest(c.key, seed), [])
-            same = [found for found in recorded if is_close(c.probe, found[0]["probe"].iloc[-1])]
-            if same and (c.label, seed) not in self.runs:
-                self._collect(c, seed, same[0])
+            same = [run for run in recorded if is_close(c.probe, run[0]["probe"].iloc[-1])]
+            if same and seed not in c.runs:
+                c.add(seed, *same[0])
             if recorded and not same:
                 before = recorded[0][0]["probe"].iloc[-1]
-                self.notes.append(
-                    f"{c.name}: recorded, but now its first losses and weights differ ({before}; {c.probe})"
-                )
+                self.notes.append(f"{c.name}: its first losses and norms differ from the record ({before}; {c.probe})")
                 c.key = digest(c.key, c.source)
 
     def _refuse_twins(self, identities: dict[object, object]) -> None:
@@ -129,31 +131,15 @@ class Plan:
                 twins = f"{first[identity]!r} and {label!r}"
                 raise self.study.error(f"{twins} give the same run: {self.study.vary} changes nothing there")
 
-    def _refuse_equal(self, seeds: Iterable[int]) -> None:
-        """Raises LabError where two values gave the same numbers from one of these seeds; unless they diverged."""
-        for seed in seeds:
-            runs = {c.label: self.runs[c.label, seed][0] for c in self.configurations if (c.label, seed) in self.runs}
-            scores = {label: rows[list_scores(rows)].to_numpy(float) for label, rows in runs.items()}
-            self._refuse_twins({n: s.tobytes() for n, s in scores.items() if not runs[n]["loss"].isna().any()})
+    def _refuse_equal(self) -> None:
+        """Raises LabError where two values gave the same numbers from the same seed, unless they diverged."""
+        for seed in self.study.seeds:
+            runs = {c.label: c.runs[seed][0] for c in self.configurations if seed in c.runs}
+            runs = {label: rows[list_scores(rows)] for label, rows in runs.items() if not rows["loss"].isna().any()}
+            self._refuse_twins({label: scores.to_numpy(float).tobytes() for label, scores in runs.items()})
 
-    def name_missing(self) -> str:
-        """The missing runs: "3 runs (7: seeds 0, 1; 10: seeds 4)"."""
-        parts = []
-        for c in self.configurations:
-            seeds = [str(seed) for other, seed in self.missing if other is c]
-            parts += [f"{c.label}: seeds {', '.join(seeds)}"] if seeds else []
-        return f"{len(self.missing)} of {len(self.asked)} runs ({'; '.join(parts)})"
-
-    def train(self) -> Iterator[tuple]:
-        """Train what is missing; yield the rows and the probabilities (or None) of each run as it ends."""
-        for note in self.notes if self.missing else ():
-            print(f"{self.study.name}: {note}", file=sys.stderr if self.recording else sys.stdout)
-        for c, seed, rows, probabilities in self._train(self.missing):
-            self._collect(c, seed, (rows, probabilities))
-            self._refuse_equal([seed])
-            yield self.runs[c.label, seed]
-
-    def _train(self, asked: list) -> Iterator[tuple]:
+    def train(self, asked: list[tuple[Configuration, int]], terminal: bool) -> Iterator[tuple]:
+        """Train runs; yield configuration, seed, rows and probabilities (or None) of each as it ends."""
         if not asked:
             return
         from mnist_lab.training.checks import check_start, count_operations
@@ -178,19 +164,28 @@ class Plan:
                 operations=count_operations(c.model),
             )
             jobs[job] = c, seed
-        terminal = self.recording or not self.missing  # in a kernel of `mnist-lab run`
         for job, history, probabilities in train_all(self.study.name, list(jobs), self.workers, terminal):
             c, seed = jobs[job]
             blank = [""] * (job.epochs - 1)
             rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=range(1, job.epochs + 1))
             yield c, seed, rows.assign(source=[*blank, c.source], probe=[*blank, c.probe]), probabilities
 
+    def train_missing(self) -> Iterator[tuple]:
+        """Train what is missing; yield the rows and the probabilities (or None) of each run as it ends."""
+        for note in self.notes if self.missing() else ():
+            print(f"{self.study.name}: {note}", file=sys.stderr if self.recording else sys.stdout)
+        for c, seed, rows, probabilities in self.train(self.missing(), terminal=self.recording):
+            c.add(seed, rows, probabilities)
+            self._refuse_equal()
+            yield c.runs[seed]
+
     def check(self, keys: list[str]) -> None:
         """Train the recorded runs of these keys again, and print how far they come out from the record."""
-        chosen = [(c, seed) for c, seed in self.asked if self.runs[c.label, seed][0]["key"].iloc[0] in keys]
-        self._build(list({c.label: c for c, _ in chosen}.values()))
-        for c, seed, fresh, _ in self._train(chosen):
-            recorded = self.runs[c.label, seed][0]
+        every = [(c, seed) for c in self.configurations for seed in self.study.seeds]
+        chosen = [(c, seed) for c, seed in every if c.runs[seed][0]["key"].iloc[0] in keys]
+        self._build(list(dict.fromkeys(c for c, _ in chosen)))
+        for c, seed, fresh, _ in self.train(chosen, terminal=True):
+            recorded = c.runs[seed][0]
             scores = [name for name in list_scores(recorded) if name in fresh]
             message = "equal to the last bit"
             if not np.array_equal(fresh[scores], recorded[scores], equal_nan=True):
@@ -201,17 +196,12 @@ class Plan:
     def rewrite(self, record: Path) -> None:
         """Put the runs in order in the record, under today's source, and drop what the study does not ask for."""
         tables, probabilities = [], {}
-        for c, seed in self.asked:
-            rows, kept = self.runs[c.label, seed]
-            tables.append(rows.assign(source=[*[""] * (len(rows) - 1), c.source]))
-            probabilities[rows["key"].iloc[0]] = kept
+        for c in self.configurations:
+            for rows, kept in (c.runs[seed] for seed in self.study.seeds):
+                tables.append(rows.assign(source=[*[""] * (len(rows) - 1), c.source]))
+                probabilities[rows["key"].iloc[0]] = kept
         if self.study.keep:
             write_probabilities(record, self.study.keep, probabilities, only=True)
         dropped = rewrite_record(record, tables)
         if dropped:
             print(f"{self.study.name}: dropped {dropped} runs that it does not ask for from {record}", file=sys.stderr)
-
-
-def list_scores(rows: pd.DataFrame) -> list[str]:
-    """The columns of a run that its seed decides."""
-    return [name for name in sorted(rows) if is_metric(name) and name != "seconds"]

@@ -5,7 +5,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,9 +15,7 @@ from mnist_lab.files import find_images, lock
 from mnist_lab.studies.code import find_unused
 from mnist_lab.studies.record import append_run, write_probabilities
 from mnist_lab.studies.results import Results
-from mnist_lab.studies.runs import Plan
-
-FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
+from mnist_lab.studies.runs import FIT_SETTINGS, Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,71 +43,63 @@ class Study:
     settings: dict[object, dict[str, object]] = field(init=False, repr=False)  # by label
 
     def __post_init__(self):
-        self._require("name", re.fullmatch("[A-Za-z0-9_]+", str(self.name)), "letters, digits and _")
-        self._require("fixed", isinstance(self.fixed, Mapping), "a dict of settings")
-        self._require("vary", isinstance(self.vary, str), "the name of a setting")
-        self._require("timing", isinstance(self.timing, bool), "True or False")
-        self._require("keep", self.keep is None or str(self.keep) in ("val", "test"), "'val', 'test' or None")
+        if not re.fullmatch("[A-Za-z0-9_]+", str(self.name)):
+            raise self.error("the name must be letters, digits and _")
+        if not isinstance(self.fixed, Mapping):
+            raise self.error(f"fixed must be a dict of settings (got {self.fixed!r})")
+        if self.keep not in (None, "val", "test"):
+            raise self.error(f"keep must be 'val', 'test' or None (got {self.keep!r})")
         for name, allowed in (("over", "a tuple of values"), ("seeds", "integers, such as range(3)")):
             value = getattr(self, name)
-            self._require(name, isinstance(value, Iterable) and not isinstance(value, (str, bytes)), allowed)
-            value = dict(value) if isinstance(value, Mapping) else tuple(value)
-            object.__setattr__(self, name, value)  # the usual way to fill in a frozen dataclass
-            self._require(name, len(value) > 0, f"{allowed}, at least one")
+            if not isinstance(value, Iterable) or isinstance(value, str) or not list(value):
+                raise self.error(f"{name} must be {allowed}, at least one (got {value!r})")
+            # the usual way to fill in a frozen dataclass; a notebook may change its own
+            object.__setattr__(self, name, dict(value) if isinstance(value, Mapping) else tuple(value))
         for seed in self.seeds:
             check_integer(f"study {self.name}: seed", seed, 0, 2**32 - 1)
-        self._require("seeds", len(set(self.seeds)) == len(self.seeds), "different integers")
-        object.__setattr__(self, "fixed", dict(self.fixed))  # a notebook may change its own
-        object.__setattr__(self, "settings", self._list_settings())
-        self._check_settings()
-
-    def _require(self, name: str, condition: object, allowed: str) -> None:
-        if not condition:
-            raise self.error(f"{name} must be {allowed} (got {getattr(self, name)!r})")
-
-    def error(self, message: str) -> LabError:
-        """A LabError about this study."""
-        return LabError(f"study {self.name}: {message}")
-
-    def _list_settings(self) -> dict[object, dict[str, object]]:
-        settings = {}
+        object.__setattr__(self, "fixed", dict(self.fixed))
+        object.__setattr__(self, "settings", {})
         for label in self.over:
             varied = self.over[label] if isinstance(self.over, dict) else {self.vary: label}
             if not isinstance(varied, Mapping):
                 raise self.error(f"over[{label!r}] must be a dict of settings (got {varied!r})")
-            # the record holds the text of a label, which must find it again
-            if label.__hash__ is None or " at 0x" in str(label) or not str(label).isprintable():
+            if (
+                label.__hash__ is None or " at 0x" in str(label) or not str(label).isprintable()
+            ):  # no text to find it by
                 raise self.error(f"over holds {label!r}; give such a value a label: over={{label: settings}}")
-            if str(label) in map(str, settings):
+            if str(label) in map(str, self.settings):
                 raise self.error(f"{label!r} appears twice in `over`")
-            settings[label] = self.fixed | dict(varied)
-        return settings
+            self.settings[label] = self.fixed | dict(varied)
+            self._check_settings(self.settings[label])
+        if len(set(self.seeds)) < len(self.seeds):
+            raise self.error(f"a seed appears twice in {self.seeds}")
 
-    def _check_settings(self) -> None:
+    def error(self, message: object) -> LabError:
+        """A LabError about this study."""
+        return LabError(f"study {self.name}: {message}")
+
+    def _check_settings(self, settings: dict[str, object]) -> None:
         if hasattr(self.build, "compile"):
             raise self.error("build is a model; give the function itself: mlp, not mlp()")
-        if not inspect.isroutine(self.build) and not hasattr(self.build, "__wrapped__"):
+        if not inspect.isroutine(inspect.unwrap(self.build)):
             raise self.error(f"build must be a function that returns a compiled model (got {self.build!r})")
-        parameters = inspect.signature(self.build).parameters
+        parameters, unused = inspect.signature(self.build).parameters, find_unused(self.build)
         known = [*parameters, *FIT_SETTINGS]
-        for parameter in parameters.values():
+        for name, parameter in parameters.items():
             if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
                 raise self.error(f"build takes {parameter}; name each of its settings, so that none is ignored")
-        for settings in self.settings.values():
-            for name in settings:
-                if name not in known:
-                    close = difflib.get_close_matches(str(name), known, 1)
-                    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
-                    raise self.error(f"unknown setting {name!r}; {hint}")
-            for name, parameter in parameters.items():
-                if name not in settings and parameter.default is parameter.empty:
-                    raise self.error(f"build needs the setting {name!r}")
-            for name, default in FIT_SETTINGS.items():
-                if settings.get(name, default) is not None or name != "train_size":
-                    check_integer(f"study {self.name}: {name}", settings.get(name, default), 1)
-        ignored = [name for name in find_unused(self.build) if any(name in given for given in self.settings.values())]
-        if ignored:
-            raise self.error(f"build ignores the setting {ignored[0]!r}: its text never uses it")
+            if name not in settings and parameter.default is parameter.empty:
+                raise self.error(f"build needs the setting {name!r}")
+        for name in settings:
+            close = difflib.get_close_matches(str(name), known, 1)
+            if name not in known:
+                hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
+                raise self.error(f"unknown setting {name!r}; {hint}")
+            if name in unused:
+                raise self.error(f"build ignores the setting {name!r}: its text never uses it")
+        for name, default in FIT_SETTINGS.items():
+            if settings.get(name, default) is not None or name != "train_size":
+                check_integer(f"study {self.name}: {name}", settings.get(name, default), 1)
 
 
 def run(
@@ -132,15 +122,13 @@ def run(
     """
     if not isinstance(study, Study):
         raise LabError(f"run: expected a Study and its digits, in this order (got a {type(study).__name__})")
-    if seeds is None and train_size is None:
-        return run_study(study, digits, workers)
     sizes = {settings.get("train_size") for settings in study.settings.values()}
     if train_size is not None and sizes != {study.fixed.get("train_size")}:
         raise study.error("train_size varies in this study, so it cannot be cut down by it")
+    quick = seeds is not None or train_size is not None
     fixed = study.fixed if train_size is None else study.fixed | {"train_size": train_size}
-    seeds = study.seeds if seeds is None else seeds
-    smaller = Study(study.name, study.build, fixed, study.vary, study.over, seeds, study.timing, study.keep)
-    return run_study(smaller, digits, workers, quick=True)
+    smaller = replace(study, fixed=fixed, seeds=study.seeds if seeds is None else seeds)
+    return run_study(smaller if quick else study, digits, workers, quick)
 
 
 def run_study(
@@ -149,44 +137,45 @@ def run_study(
     workers: int | None = None,
     quick: bool = False,
     names: Mapping[object, str] | None = None,
-    after_run: Callable[[dict], None] = lambda runs: None,
+    after_run: Callable[[Plan], None] = lambda plan: None,
 ) -> Results:
     """As `run`. A `quick` look is never recorded. `names` are those of the labels in messages.
 
-    `after_run` is called with all runs there are, by label and seed: before any is trained, and after each.
+    `after_run` is called with the plan, which holds all runs there are: before any is trained, and after each.
     """
     check_digits(digits, f"study {study.name}")
     mode, _, keys = os.environ.get("MNIST_LAB_MODE", "local").partition("=")  # "check=KEY,KEY" trains these again
     if mode not in ("local", "record", "replay", "check"):
         raise LabError(f"MNIST_LAB_MODE must be one of local, record, replay (got {mode!r})")
-    workers = workers or int(os.environ.get("MNIST_LAB_WORKERS", os.cpu_count() or 1))
+    workers = int(os.environ.get("MNIST_LAB_WORKERS", os.cpu_count() or 1)) if workers is None else workers
     check_integer("workers", workers, 1, 999)
     recording = mode == "record" and not quick
     record, local = (find_images() / f"{study.name}{end}.csv" for end in ("", ".local"))
     target = record if recording else local
-    plan = Plan(study, digits, FIT_SETTINGS, names or {}, 1 if study.timing else workers, recording)
+    plan = Plan(study, digits, names or {}, 1 if study.timing else workers, recording)
     plan.find([record] if recording else [record, local])
-    if plan.missing and mode in ("replay", "check"):
+    if plan.missing() and mode in ("replay", "check"):
         advice = "a quick look is never recorded: make it a Study" if quick else "train with: mnist-lab run --record"
         raise study.error("; ".join([f"{plan.name_missing()} missing from {record}", *plan.notes, advice]))
-    if recording and _recorded.setdefault(study.name, plan.sources) != plan.sources:
+    sources = [c.source for c in plan.configurations for _ in study.seeds]
+    if recording and _recorded.setdefault(study.name, sources) != sources:
         raise study.error(f"another study of this name was recorded in {record}; give this one a name of its own")
-    after_run(plan.runs)
+    after_run(plan)
     if mode == "check":
         plan.check(keys.split(","))
-    if plan.missing:
+    if plan.missing():
         with lock(target):  # before anything is trained: can it be written?
             pass
-    for rows, probabilities in plan.train():
+    for rows, probabilities in plan.train_missing():
         if study.keep:  # before the run itself: a run in the record has all that belongs to it
             write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})
         append_run(target, rows)
-        after_run(plan.runs)
+        after_run(plan)
     if recording:
         plan.rewrite(record)
-    tables = {label: [plan.runs[label, seed][0] for seed in study.seeds] for label in study.settings}
-    kept = {label: np.array([plan.runs[label, seed][1] for seed in study.seeds]) for label in tables if study.keep}
-    return Results(study.name, study.vary, tables, kept)
+    runs = {c.label: [c.runs[seed] for seed in study.seeds] for c in plan.configurations}
+    kept = {label: np.array([probabilities for _, probabilities in runs[label]]) for label in runs if study.keep}
+    return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
 
 
 _recorded: dict[str, list] = {}  # by study, the runs it asked for: two studies must not overwrite each other

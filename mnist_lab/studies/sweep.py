@@ -10,25 +10,20 @@ from pathlib import Path
 import pandas as pd
 
 from mnist_lab import keras
-from mnist_lab.data import Digits, check_digits, cut_digits
+from mnist_lab.data import Digits, check_digits
 from mnist_lab.errors import LabError
 from mnist_lab.files import lock, read_text, replace_file
+from mnist_lab.studies.runs import Plan
 from mnist_lab.studies.study import Study, run_study
 
 SETTINGS = ("loss_function", "optimizer", "batch_size", "kernel_size", "epochs")
-SCORES = ("loss", "accuracy")
+COLUMNS = [*SETTINGS, "loss", "accuracy"]
 SEED = 0  # a row names none
 MOST_EPOCHS = 10_000
 
 
 def sweep(
-    parameters: str | Path,
-    results: str | Path,
-    build: Callable,
-    digits: Digits,
-    *,
-    train_size: int | None = None,
-    workers: int | None = None,
+    parameters: str | Path, results: str | Path, build: Callable, digits: Digits, *, workers: int | None = None
 ) -> pd.DataFrame:
     """Run one training for each row of a file, and return its rows with their validation loss and accuracy.
 
@@ -42,19 +37,18 @@ def sweep(
     """
     parameters, results = Path(parameters), Path(results)
     check_digits(digits, "sweep")
-    digits = cut_digits(digits, train_size)
     lines = _read_rows(parameters, len(digits.train), digits.train.x.shape[1])
-    if results.exists() and not read_text(results).startswith(",".join([*SETTINGS, *SCORES])):
-        raise LabError(f"{results}, line 1: must be {','.join([*SETTINGS, *SCORES])}, as sweep writes it")
+    if results.exists() and not read_text(results).startswith(",".join(COLUMNS)):
+        raise LabError(f"{results}, line 1: must be {','.join(COLUMNS)}, as sweep writes it")
     over = {", ".join(map(str, row)): dict(zip(SETTINGS, row, strict=True)) for row in lines}
     names = dict(zip(over, (f"{parameters}, line {line}" for line in lines.values()), strict=True))
-    table = pd.DataFrame()
+    table = None
 
-    def write_results(runs: dict) -> None:
+    def write_results(plan: Plan) -> None:
         nonlocal table
-        done = [(label, runs[label, SEED][0].iloc[-1]) for label in over if (label, SEED) in runs]
-        rows = [[*over[label].values(), last["val_loss"], last["val_accuracy"]] for label, last in done]
-        table = pd.DataFrame(rows, columns=[*SETTINGS, *SCORES])
+        done = [(over[c.label], c.runs[SEED][0].iloc[-1]) for c in plan.configurations if SEED in c.runs]
+        rows = [[*settings.values(), last["val_loss"], last["val_accuracy"]] for settings, last in done]
+        table = pd.DataFrame(rows, columns=COLUMNS)
         text = table.to_csv(index=False, lineterminator="\n", na_rep="nan")
         with lock(results):
             replace_file(results, lambda file: file.write(text.encode()))
@@ -63,50 +57,54 @@ def sweep(
     try:
         run_study(study, digits, workers, names=names, after_run=write_results)
     except LabError as error:
-        label = next((label for label in over if f"{error}".startswith(f"{names[label]}: build() raised")), None)
-        largest = label and _find_largest_kernel(build, over[label])
-        if not largest:
-            raise
-        found = f"(got {over[label]['kernel_size']})"
-        raise LabError(f"{names[label]}: kernel_size must be an integer from 1 to {largest} {found}") from None
+        for label, settings in over.items():
+            if f"{error}".startswith(f"{names[label]}: build() raised"):
+                _refuse_kernel(names[label], build, settings)
+        raise
     return table
 
 
 def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
     """The rows of a file, in the order of `SETTINGS`, with the line of each. Raises LabError for the first bad one."""
+    text, rows = read_text(path), {}
+    separator = ";" if ";" in text and "," not in text else ","  # as some spreadsheets save it
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     try:
-        text = read_text(path)
-        separator = ";" if ";" in text and "," not in text else ","  # as some spreadsheets save it
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-        cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise LabError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
-    cells = [(line, row) for line, row in cells if any(row)]
-    header = [*SETTINGS]
-    if cells and {_plain(cell) for cell in cells[0][1]} & set(map(_plain, SETTINGS)):
-        header = [next((name for name in SETTINGS if _plain(name) == _plain(cell)), cell) for cell in cells[0][1]]
+    lines = [(line, cells) for line, cells in lines if any(cells)]
+    header = list(SETTINGS)
+    if lines and {_plain(cell) for cell in lines[0][1]} & {_plain(name) for name in SETTINGS}:
+        line, cells = lines.pop(0)
+        header = [next((name for name in SETTINGS if _plain(name) == _plain(cell)), cell) for cell in cells]
         if sorted(header) != sorted(SETTINGS):
-            raise LabError(
-                f"{path}, line {cells[0][0]}: columns must be {', '.join(SETTINGS)} (got {', '.join(header)})"
-            )
-        cells = cells[1:]
-    if not cells:
+            raise LabError(f"{path}, line {line}: columns must be {', '.join(SETTINGS)} (got {', '.join(header)})")
+    if not lines:
         raise LabError(f"{path}: no rows; a row has {', '.join(SETTINGS)}")
-    rows: dict[tuple, int] = {}
-    for line, row in cells:
+    functions = {name: loss for name, loss in vars(keras.losses).items() if inspect.isfunction(loss)}
+    losses = [name for name, loss in functions.items() if "y_true" in inspect.signature(loss).parameters]
+    losses = sorted(name for name in losses if not name.startswith(("sparse", "ctc", "circle")))  # for other labels
+    optimizers = sorted(name for name in vars(keras.optimizers) if name[0].isupper() and "Optimizer" not in name)
+    for line, cells in lines:
         where = f"{path}, line {line}"
-        if len(row) != len(header):
+        if len(cells) != len(header):
             raise LabError(
-                f"{where}: a row must have {len(header)} values: {', '.join(header)} (got {','.join(row)!r})"
+                f"{where}: a row must have {len(header)} values, {', '.join(header)} (got {','.join(cells)!r})"
             )
-        texts = dict(zip(header, row, strict=True))
-        values = [_find_name(where, name, texts[name], names) for name, names in _list_names().items()]
-        for name, most in (("batch_size", images), ("kernel_size", side), ("epochs", MOST_EPOCHS)):
-            if not re.fullmatch("[0-9]{1,9}", texts[name]) or not 1 <= int(texts[name]) <= most:
-                raise LabError(f"{where}: {name} must be an integer from 1 to {most} (got {texts[name]!r})")
-            values.append(int(texts[name]))
-        if rows.setdefault(tuple(values), line) != line:
-            raise LabError(f"{where}: the same run as line {rows[tuple(values)]}; keep one of them")
+        row = dict(zip(header, cells, strict=True))
+        for column, allowed in (("loss_function", losses), ("optimizer", optimizers)):
+            name = next((name for name in allowed if _plain(name) == _plain(row[column])), None)
+            if not name:
+                raise LabError(f"{where}: {column} must be one of {', '.join(allowed)} (got {row[column]!r})")
+            row[column] = name
+        for column, most in (("batch_size", images), ("kernel_size", side), ("epochs", MOST_EPOCHS)):
+            if not re.fullmatch("[0-9]{1,9}", row[column]) or not 1 <= int(row[column]) <= most:
+                raise LabError(f"{where}: {column} must be an integer from 1 to {most} (got {row[column]!r})")
+            row[column] = int(row[column])
+        values = tuple(row[column] for column in SETTINGS)
+        if rows.setdefault(values, line) != line:
+            raise LabError(f"{where}: the same run as line {rows[values]}; keep one of them")
     return rows
 
 
@@ -114,30 +112,13 @@ def _plain(text: str) -> str:
     return re.sub(r"[\W_]", "", text).lower()
 
 
-def _list_names() -> dict[str, list[str]]:
-    """The names of Keras's losses for one-hot labels, and of its optimizers that wrap no other."""
-    functions = {name: loss for name, loss in vars(keras.losses).items() if inspect.isfunction(loss)}
-    losses = [name for name, loss in functions.items() if "y_true" in inspect.signature(loss).parameters]
-    return {
-        "loss_function": sorted(name for name in losses if not name.startswith(("sparse", "ctc", "circle"))),
-        "optimizer": sorted(name for name in vars(keras.optimizers) if name[0].isupper() and "Optimizer" not in name),
-    }
-
-
-def _find_name(where: str, column: str, text: str, names: list[str]) -> str:
-    found = next((name for name in names if _plain(name) == _plain(text)), None)
-    if not found:
-        raise LabError(f"{where}: {column} must be one of {', '.join(names)} (got {text!r})")
-    return found
-
-
-def _find_largest_kernel(build: Callable, settings: dict) -> int | None:
-    """The largest kernel size below that of a row with which the network can be built."""
-    given = {name: settings[name] for name in inspect.signature(build).parameters if name in settings}
+def _refuse_kernel(name: str, build: Callable, settings: dict) -> None:
+    """Raises LabError if a network that cannot be built can be built with a smaller kernel."""
+    given = {name: settings[name] for name in inspect.signature(build).parameters}
     for size in range(settings["kernel_size"] - 1, 0, -1):
         try:
             build(**given | {"kernel_size": size})
         except Exception:
             continue
-        return size
-    return None
+        found = f"(got {settings['kernel_size']})"
+        raise LabError(f"{name}: kernel_size must be an integer from 1 to {size} {found}")

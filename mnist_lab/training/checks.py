@@ -52,15 +52,14 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, n
     try:
         if not model.built or not model.trainable_variables:
             model(tf.convert_to_tensor(train.x[:2]))
-        takes, gives = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
+        shapes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
     except Exception as error:
         subclass = "return a Sequential or a functional model, not a subclass of keras.Model"
         fault = subclass if isinstance(error, AttributeError) else first_line(error)
         raise LabError(f"{name}: the model does not fit the data: {fault}") from None
-    if takes != train.x.shape[1:]:
-        raise LabError(f"{name}: the model takes images of shape {takes}, but the data has {train.x.shape[1:]}")
-    if gives != train.y.shape[1:]:
-        raise LabError(f"{name}: the model's output has shape {gives}, but the labels have {train.y.shape[1:]}")
+    for what, shape, expected in zip(("input", "output"), shapes, (train.x.shape[1:], train.y.shape[1:]), strict=True):
+        if shape != expected:
+            raise LabError(f"{name}: the model's {what} has shape {shape}, but the data has {expected}")
     return model
 
 
@@ -97,20 +96,16 @@ def check_start(build: Callable, settings: Mapping[str, object], train: Split, m
     with seeded(PROBE_SEED + 1):
         other = build_model(build, settings, train, name)
     if {id(variable) for variable in model.variables} & {id(variable) for variable in other.variables}:
-        raise LabError(
-            f"{name}: build() returned a model or layer that it had returned before; make a new one each time"
-        )
-    same = all(np.array_equal(*pair) for pair in zip(model.get_weights(), other.get_weights(), strict=True))
-    seeds = _list_seeds(model)
-    if same and seeds and seeds == _list_seeds(other):
-        advice = "make layers and initializers inside build(), and give them no seed"
-        raise LabError(f"{name}: the initial weights do not depend on the seed; {advice}")
-
-
-def _list_seeds(model) -> list:
-    """The seeds that the model's initializers were given or drew."""
-    attributes = [value for layer in list_layers(model) for value in vars(layer).values()]
-    return [value.seed for value in attributes if hasattr(value, "seed") and hasattr(value, "from_config")]
+        raise LabError(f"{name}: build() returned a layer that it had returned before; make a new one each time")
+    if all(np.array_equal(*pair) for pair in zip(model.get_weights(), other.get_weights(), strict=True)):
+        attributes = [[value for layer in list_layers(one) for value in vars(layer).values()] for one in (model, other)]
+        initializers = [
+            [one for one in values if isinstance(one, keras.initializers.Initializer)] for values in attributes
+        ]
+        first, second = ([one.seed for one in found if hasattr(one, "seed")] for found in initializers)
+        if first and first == second:
+            advice = "make layers and initializers inside build(), and give them no seed"
+            raise LabError(f"{name}: the initial weights do not depend on the seed; {advice}")
 
 
 def probe_model(model, train: Split, name: str = "the model") -> tuple[list[float], list[str]]:

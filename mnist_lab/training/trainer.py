@@ -74,7 +74,7 @@ class Trainer:
     def __init__(self, model, train: Split, batch_size: int):
         probe_model(model, train)  # builds the optimizer and the metrics
         self.model, self.batch_size = model, batch_size
-        self.start_values = [variable.numpy() for variable in all_variables(model)]
+        self.initial = [variable.numpy() for variable in all_variables(model)]
         self.jit = use_xla(model)
         try:
             self._compile(train)
@@ -145,11 +145,10 @@ class Trainer:
 
     def restart(self, model=None) -> None:
         """Go back to the weights this trainer was made with, or to those of another, equal model just built."""
-        values = self.start_values
         if model is not None:
             model.optimizer.build(model.trainable_variables)
-            values = [variable.numpy() for variable in all_variables(model)]
-        assign_all(all_variables(self.model), values)
+            self.initial = [variable.numpy() for variable in all_variables(model)]
+        assign_all(all_variables(self.model), self.initial)
 
     def fit(
         self, train: Split, *, epochs: int, seed: int, shuffle: bool = True, evaluate: Mapping[str, Split] | None = None

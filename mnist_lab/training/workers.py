@@ -1,15 +1,14 @@
 """Trains runs in worker processes, one thread each: so a run has the same bits whatever trains beside it."""
 
 import math
+import multiprocessing
 import os
 import pickle
 import platform
 import signal
 import sys
 import threading
-import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -89,7 +88,10 @@ def train_all(name: str, jobs: list[Job], workers: int, terminal: bool) -> Itera
         key=lambda job: (kinds.index(job.configuration) // workers, job.seed)
     )  # a worker stays with what it compiled
     total, runs = sum(job.seconds for job in jobs), f"{len(jobs)} run{'s' * (len(jobs) > 1)}"
-    duration = _format_duration(total / workers + 10)
+    minutes = (total / workers + 10) / 60
+    duration = (
+        f"{minutes / 60:.1f} hours" if minutes > 90 else f"{minutes:.0f} minutes" if minutes > 1.5 else "a minute"
+    )
     message = f"{name}: training {runs} on {workers} worker{'s' * (workers > 1)}, about {duration}"
     print(message, file=sys.stderr if terminal else sys.stdout, flush=True)
     policy = keras.config.dtype_policy().name
@@ -112,15 +114,9 @@ def train_all(name: str, jobs: list[Job], workers: int, terminal: bool) -> Itera
             raise LabError(f"{name}: {fault}; run again, with fewer workers if it happens again") from None
 
 
-def _format_duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(10, round(seconds, -1)):.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 90 * 60 else f"{seconds / 3600:.1f} hours"
-
-
 # of this worker process: the digits it trained on last, and the trainers it used last
 _digits: dict[str, Digits] = {}
-_trainers: OrderedDict[str, Trainer] = OrderedDict()
+_trainers: dict[str, Trainer] = {}
 
 
 def _train_one(number: int, job: Job, policy: str) -> tuple:
@@ -137,7 +133,11 @@ def _train_one(number: int, job: Job, policy: str) -> tuple:
         digits = _find_digits(job)
         build, settings = pickle.loads(job.builder)
         model = build_model(build, settings, digits.train, "in the worker")
-        trainer = _find_trainer(job, model, digits)
+        trainer = _trainers.pop(job.configuration, None) or Trainer(model, digits.train, job.batch_size)
+        trainer.restart(model)
+        _trainers[job.configuration] = trainer  # the one used last is the last
+        if len(_trainers) > CACHED_TRAINERS:
+            _trainers.pop(next(iter(_trainers)))
         evaluate = {"val": digits.val, "clean": digits.train[:CLEAN]}
         history = trainer.fit(digits.train, epochs=job.epochs, seed=job.seed, evaluate=evaluate)
         before_last = job.epochs - 1
@@ -153,11 +153,9 @@ def _train_one(number: int, job: Job, policy: str) -> tuple:
 def _leave_with_parent() -> None:
     """End this process soon after its parent is killed: it would train on for nobody otherwise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # sent to all at once, it is the parent's to answer
-    parent = os.getppid()
 
     def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
+        multiprocessing.parent_process().join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -175,25 +173,13 @@ def _find_digits(job: Job) -> Digits:
     return _digits[job.digest]
 
 
-def _find_trainer(job: Job, model, digits: Digits) -> Trainer:
-    """A trainer that starts where `model` stands: one compiled for an equal model, else a new one."""
-    if job.configuration in _trainers:
-        _trainers.move_to_end(job.configuration)
-        _trainers[job.configuration].restart(model)
-    else:
-        _trainers[job.configuration] = Trainer(model, digits.train, job.batch_size)
-        if len(_trainers) > CACHED_TRAINERS:
-            _trainers.popitem(last=False)
-    return _trainers[job.configuration]
-
-
 def _name_machine() -> str:
-    packages = [f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy")]
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
     try:
-        lines = [line.split(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
-        about = {name.strip(): values[0].strip() for name, *values in reversed(lines) if values}
-        wide = ", AVX-512" if "avx512f" in about["flags"].split() else ""  # the name alone says little of a kind of CPU
-        cpu = f"{about['model name']} (family {about['cpu family']}, model {about['model']}{wide})"
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+        cpu = {name.strip(): value.strip() for name, _, value in lines}
+        wide = ", AVX-512" if "avx512f" in cpu["flags"].split() else ""  # the name alone says little of a kind of CPU
+        cpu = f"{cpu['model name']} (family {cpu['cpu family']}, model {cpu['model']}{wide})"
     except (OSError, KeyError):
         cpu = platform.processor() or platform.machine()
-    return f"python {platform.python_version()}, {', '.join(packages)}, {cpu}"
+    return f"python {platform.python_version()}, {packages}, {cpu}"

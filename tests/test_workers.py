@@ -1,21 +1,28 @@
-"""A real kernel of Jupyter: its stop button, and the bits that come out of it."""
-
 import inspect
 import os
+import subprocess
+import sys
+import threading
 import time
+from types import SimpleNamespace
 
+import program
 import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from mnist_lab.data import Digits, load_digits
-from mnist_lab.record import read_record
-from mnist_lab.study import Study, run
-from mnist_lab.train import keras
+from mnist_lab.data import Digits, digest_digits, load_digits
+from mnist_lab.errors import LabError
+from mnist_lab.studies.code import Code
+from mnist_lab.studies.record import read_record
+from mnist_lab.studies.study import Study, run
+from mnist_lab.training import workers
+from mnist_lab.training.backend import keras
+from mnist_lab.training.workers import pack_builder
 
 
 class Scale(keras.layers.Layer):
-    """A class of a notebook's own, which a worker must recognise."""
+    """A class of a notebook's own, which a worker must know."""
 
     def __init__(self, by):
         super().__init__()
@@ -82,16 +89,50 @@ def test_stop_leaves_no_worker_and_the_next_run_goes_on_with_the_same_bits(kerne
     assert answer["content"]["ename"] == "KeyboardInterrupt"
     wait_for(lambda: not find_workers(kernel_id), seconds=5)
 
-    told = []
-    client.execute_interactive(RUN.replace("EPOCHS", "(2, 3)"), timeout=60, output_hook=told.append)
-    assert "training 1 run on 2 workers" in "".join(message["content"].get("text", "") for message in told)
+    messages = []
+    client.execute_interactive(RUN.replace("EPOCHS", "(2, 3)"), timeout=60, output_hook=messages.append)
+    assert "training 1 run on 2 workers" in "".join(message["content"].get("text", "") for message in messages)
 
     # the first was trained in a fresh kernel with the endless one beside it; now in this process, with nothing beside
-    from_kernel = read_record(record).drop(columns="seconds")
+    from_kernel = read_record(record).drop(columns=["seconds", "source"])
     record.unlink()
     digits = load_digits("image")
     few = Digits(digits.train[:300], digits.val[:100], digits.test[:100])
     run(Study("s", build, {"filters": 2}, "epochs", (2, 3), seeds=(3,)), few, workers=1)
-    from_here = read_record(record).drop(columns="seconds")
+    from_here = read_record(record).drop(columns=["seconds", "source"])
     order = {"by": ["value", "epoch"], "ignore_index": True}
     assert from_here.sort_values(**order).equals(from_kernel.sort_values(**order))
+
+
+def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project):
+    test_process = os.getpid()
+
+    def fatal(rate):
+        if rate == 0.3 and os.getpid() != test_process:
+            os._exit(9)  # as the system does when memory runs out
+        return program.build(4, rate)
+
+    study = Study("s", fatal, {}, vary="rate", over=(0.1, 0.3), seeds=(0,))
+    with pytest.raises(LabError, match=r"s: a worker was killed, probably out of memory; .* fewer workers") as error:
+        run(study, program.load_few(), workers=1)
+    assert "\n" not in str(error.value)
+    assert set(read_record(project / "img" / "s.local.csv")["value"]) == {"0.1"}
+
+
+def test_a_worker_gets_the_users_modules_as_they_are_now(monkeypatch):
+    monkeypatch.setattr(program, "UNITS", 6)
+    builder = pack_builder(program.count_units, {}, Code(program.count_units).modules, "study s")
+    read = "import pickle, sys; print(pickle.load(sys.stdin.buffer)[0]())"
+    assert subprocess.run([sys.executable, "-c", read], input=builder, capture_output=True).stdout.split() == [b"6"]
+
+
+def test_digits_that_are_no_longer_those_of_load_digits_are_refused():
+    job = SimpleNamespace(digits=("flat", 7), digest=digest_digits(load_digits("flat", 8)), train_size=300)
+    with pytest.raises(LabError, match="the digits are not those that lab.load_digits returns; make new ones"):
+        workers._find_digits(job)
+
+
+def test_a_builder_that_no_worker_can_be_sent_is_refused_in_one_line():
+    lock = threading.Lock()
+    with pytest.raises(LabError, match=r"study s: build\(\) uses what no worker can be sent \(TypeError: .*lock"):
+        pack_builder(lambda: lock, {}, set(), "study s")

@@ -1,0 +1,78 @@
+import numpy as np
+import pandas as pd
+import pytest
+from records import A, B, C, make_run
+
+from mnist_lab.errors import LabError
+from mnist_lab.studies.record import append_run, rewrite_record
+from mnist_lab.studies.results import Results, in_percent, read_results, spread
+
+
+@pytest.fixture
+def results():
+    """Two values, three seeds, two epochs; the accuracies of value 5 lie 0.008 above those of value 1."""
+
+    def make_table(value, seed):
+        accuracy = 0.97 + 0.002 * value + 0.001 * seed + np.array([0, 0.003])
+        return pd.DataFrame(
+            {"epoch": [1, 2], "val_accuracy": accuracy, "clean_accuracy": accuracy + 0.005}
+            | {"val_loss": 1 - accuracy, "clean_loss": 0.9 - accuracy / 2, "test_accuracy": [np.nan, accuracy[1] - 0.1]}
+        )
+
+    return Results("s", "depth", {value: [make_table(value, seed) for seed in range(3)] for value in (1, 5)})
+
+
+def test_curves_last_and_final_are_what_was_recorded(results):
+    np.testing.assert_allclose(results.curves("val_accuracy")[5], [[0.98, 0.983], [0.981, 0.984], [0.982, 0.985]])
+    np.testing.assert_allclose(results.last()[5], [0.983, 0.984, 0.985])
+    assert results.final() == {1: pytest.approx(0.976), 5: pytest.approx(0.984)}
+    assert results.final("val_loss")[1] == pytest.approx(0.024)
+    with pytest.raises(LabError, match="s: no metric 'auc' was recorded; recorded: val_accuracy"):
+        results.curves("auc")
+
+
+def test_the_best_value_is_the_first_within_a_margin_of_the_highest(results):
+    assert [results.best(within=margin) for margin in (0.0, 0.007, 0.009)] == [5, 5, 1]
+    assert Results("s", "depth", {1: results.runs[5], 5: results.runs[5]}).best() == 1
+    with pytest.raises(LabError, match=r"best: within must be a number >= 0 \(got -1\)"):
+        results.best(within=-1)
+
+
+def test_a_value_that_diverged_is_never_the_best(results):
+    results.runs[1] = [run.assign(val_accuracy=[0.1, np.nan]) for run in results.runs[1]]
+    assert results.best() == 5
+    del results.runs[5]
+    with pytest.raises(LabError, match="s: the validation accuracy is nan for all values of depth"):
+        results.best()
+
+
+def test_a_table_shows_rounded_percent_and_what_all_runs_have(results):
+    line = repr(results.table("val_accuracy", "test_accuracy")).splitlines()[2]
+    assert line.split() == ["1", "3", "97.60", "±", "0.10", "87.60", "±", "0.10"]
+    assert "97.60 ± 0.10" in results._repr_html_()
+    assert spread(np.array([0.5])) == "0.50"
+    assert results.table().shape == (2, 5)
+    results.runs[1] = [run.assign(val_accuracy=np.nan) for run in results.runs[1]]  # recorded for other values alone
+    assert results.table().shape == (2, 4)
+
+
+def test_only_the_accuracies_of_keras_are_shown_in_percent():
+    for name in ("accuracy", "val_binary_accuracy", "clean_accuracy", "test_accuracy"):
+        assert in_percent(name, 0.975) == 97.5
+    assert in_percent("val_my_accuracy", 97.5) == 97.5
+
+
+def test_results_of_a_record_hold_runs_of_one_kind(project):
+    path = project / "img" / "s.csv"
+    with pytest.raises(LabError, match=r"s\.csv: no recorded run; train with: mnist-lab run --record"):
+        read_results("s")
+    for run in (make_run(A), make_run(B, seed=1)):
+        append_run(path, run)
+    assert {value: len(runs) for value, runs in read_results("s").runs.items()} == {"a, b": 2}
+    for other in (make_run(C), make_run(C, epochs=3, seed=2)):  # one seed twice; another length
+        rewrite_record(path, [make_run(A), other])
+        with pytest.raises(LabError, match=r"s\.csv: run a, b, seed ., is of another network or length than other"):
+            read_results("s")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(LabError, match="seed 0, is incomplete; train it with: mnist-lab run --record"):
+        read_results("s")
