@@ -19,8 +19,8 @@ from mnist_lab.files import read_text, replace_file
 class _Client(NotebookClient):
     """A notebook and its kernel, whose stderr (such as the progress of training) goes to the terminal."""
 
-    def __init__(self, path: Path):
-        self.path, self.text, found = path, read_text(path), "another kind of file"
+    def __init__(self, path: Path, stops: list[int]):
+        self.path, self.text, self.stops, found = path, read_text(path), stops, "another kind of file"
         with suppress(nbformat.ValidationError, ValueError, AttributeError, TypeError, KeyError):
             notebook = nbformat.reads(self.text, as_version=nbformat.NO_CONVERT)
             nbformat.validate(notebook)
@@ -37,31 +37,33 @@ class _Client(NotebookClient):
         )
 
     def process_message(self, msg, cell, cell_index):
-        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stderr":
-            return print(msg["content"]["text"], end="", file=sys.stderr, flush=True)
-        return super().process_message(msg, cell, cell_index)
+        if msg["msg_type"] != "stream" or msg["content"]["name"] != "stderr":
+            return super().process_message(msg, cell, cell_index)
+        text = msg["content"]["text"]
+        if text.isspace() or not self.stops:  # once stopped, only what clears a progress bar, and no traceback
+            print(text, end="", file=sys.stderr, flush=True)
 
-    async def run(self, env: dict[str, str], free: asyncio.Semaphore, bar: tqdm, stops: list[int]) -> bool:
+    async def run(self, env: dict[str, str], free: asyncio.Semaphore, bar: tqdm) -> bool:
         """Execute the notebook, print its time or what failed, and end its kernel; return whether it succeeded."""
         kernel = self.create_kernel_manager()
-        cells = asyncio.create_task(self.execute_cells(env, free, bar, stops))
+        cells = asyncio.create_task(self.execute_cells(env, free, bar))
         try:
-            while not (cells.done() or stops):
+            while not (cells.done() or self.stops):
                 await asyncio.wait([cells], timeout=0.1)
-            if stops and self.code_cells_executed:  # a kernel that only starts is killed
+            if self.stops and self.code_cells_executed:  # a kernel that only starts is killed
                 await kernel.interrupt_kernel()
                 await asyncio.wait([cells], timeout=kernel.shutdown_wait_time)  # 5 s
             cells.cancel()  # does nothing if they are done
             tqdm.write(f"{self.path}: {await cells:.1f} s")
             return True
         except (LabError, asyncio.CancelledError) as error:
-            if not stops:
+            if not self.stops:
                 tqdm.write(f"mnist-lab: {error}", file=sys.stderr)
             return False
         finally:
             await kernel.shutdown_kernel(now=cells.cancelling() > 0 or not await kernel.is_alive())
 
-    async def execute_cells(self, env: dict[str, str], free: asyncio.Semaphore, bar: tqdm, stops: list[int]) -> float:
+    async def execute_cells(self, env: dict[str, str], free: asyncio.Semaphore, bar: tqdm) -> float:
         """Execute all cells in a new kernel and replace the file; return the seconds it took. Raises LabError."""
         async with free:
             start = time.perf_counter()
@@ -71,7 +73,7 @@ class _Client(NotebookClient):
                 for index, cell in enumerate(self.nb.cells):
                     stored = cell.get("outputs")
                     await self.async_execute_cell(cell, index, execution_count=self.code_cells_executed + 1)
-                    if stops:  # a kernel ignores an interrupt that comes between two cells
+                    if self.stops:  # a kernel ignores an interrupt that comes between two cells
                         raise asyncio.CancelledError
                     if stored and "nbval-ignore-output" in cell.metadata.get("tags", []):  # it differs each time
                         cell.outputs = stored
@@ -82,9 +84,8 @@ class _Client(NotebookClient):
             except RuntimeError:
                 raise LabError(f"{self.path}, code cell {self.code_cells_executed}: the kernel died") from None
         self.set_widgets_metadata()
-        # what a kernel writes here differs from machine to machine
         self.nb.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        self.nb.metadata["language_info"] = {"name": "python"}
+        self.nb.metadata["language_info"] = {"name": "python"}  # without the version of this machine
         if read_text(self.path) != self.text:
             raise LabError(f"{self.path}: changed while it was executed, and left as it is now; run it again")
         replace_file(self.path, lambda file: file.write(f"{nbformat.writes(self.nb)}\n".encode()))
@@ -98,7 +99,7 @@ async def execute(paths: list[Path], settings: dict[str, str], kernels: int, sto
     as they were, when the caller appends to `stops`. Raises LabError, before anything is executed, where a path is not
     a notebook for Python.
     """
-    clients = [_Client(path) for path in dict.fromkeys(paths)]
+    clients = [_Client(path, stops) for path in dict.fromkeys(paths)]
     env, free = {**os.environ, **settings}, asyncio.Semaphore(kernels)
     with tqdm(total=sum(len(client.nb.cells) for client in clients), unit="cell", leave=False, disable=None) as bar:
-        return all(await asyncio.gather(*(client.run(env, free, bar, stops) for client in clients)))
+        return all(await asyncio.gather(*(client.run(env, free, bar) for client in clients)))

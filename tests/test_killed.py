@@ -1,6 +1,5 @@
-"""A recording that is killed again and again ends with the record of one that was not."""
+"""A recording that is killed many times ends with the record of one that was not."""
 
-import functools
 import os
 import random
 import re
@@ -11,51 +10,31 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import program
 import psutil
 import pytest
 
-from mnist_lab import study
 from mnist_lab.data import Digits
 from mnist_lab.errors import LabError
-from mnist_lab.record import make_key, read_probabilities, read_record
-from mnist_lab.workers import Configuration
+from mnist_lab.studies.identity import digest
+from mnist_lab.studies.record import SCORES, is_complete, read_probabilities, read_record, split_runs
+from mnist_lab.studies.runs import Plan
+from mnist_lab.studies.study import Study, run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-KILLS = 40
+KILLS = 20
 
 
-def configure(one, digits):
-    return [
-        Configuration(
-            label,
-            "here",
-            None,
-            {},
-            2,
-            1,
-            digits,
-            "d",
-            functools.partial(make_key, s=one.name, label=label),
-            1,
-            one.keep,
-        )
-        for label in one.over
-    ]
+def read_scores(record: Path) -> pd.DataFrame:
+    """What a run's seed decides, in order."""
+    rows = read_record(record).drop(columns=["key", "seconds", "source"])
+    return rows.sort_values(["value", "seed", "epoch"], ignore_index=True)
 
 
-def train(name, missing, workers, terminal):
-    for configuration, seed in missing:
-        numbers = np.random.default_rng([configuration.label, seed]).random((8, 2))
-        scores = ("loss", "accuracy", "val_loss", "val_accuracy", "clean_loss", "clean_accuracy")
-        history = dict(zip(scores, numbers.tolist(), strict=False)) | {"seconds": [time.time(), 1.0]}
-        history |= {"test_loss": [np.nan, numbers[6, 1]], "test_accuracy": [np.nan, numbers[7, 1]]}
-        yield configuration, seed, history | {"machine": ["", "stub"]}, numbers.astype(np.float16)
-
-
-def test_with_real_training_too(project, monkeypatch):
+def test_a_killed_training_leaves_no_worker_and_keeps_finished_runs(project):
     record = project / "img" / "s.local.csv"
-    path = os.pathsep.join(str(folder) for folder in (Path(__file__).parent, Path(__file__).parents[1]))
+    path = os.pathsep.join(str(folder) for folder in (Path(program.__file__).parent, Path(__file__).parents[1]))
     process = subprocess.Popen([sys.executable, program.__file__], env={**os.environ, "PYTHONPATH": path})
     while not record.exists():
         assert process.poll() is None
@@ -65,38 +44,41 @@ def test_with_real_training_too(project, monkeypatch):
     process.wait()
     _, left = psutil.wait_procs(workers, timeout=5)
     assert not left
-    finished = set(read_record(record)["key"])
-    program.main()
-    rows = read_record(record)
-    assert set() < finished < set(rows["key"])
-    (project / "img").rename(project / "killed")
-    (project / "img").mkdir()
-    program.main()
-    order = {"by": ["key", "epoch"], "ignore_index": True}
-    assert (
-        rows.drop(columns="seconds")
-        .sort_values(**order)
-        .equals(read_record(record).drop(columns="seconds").sort_values(**order))
-    )
-    kept = read_probabilities(project / "killed" / record.name, "val")
-    for key, probabilities in read_probabilities(record, "val").items():
-        assert np.array_equal(kept[key], probabilities)
+    finished = split_runs(read_record(record))
+    assert all(map(is_complete, finished.values()))
+    assert 1 <= len(finished) < 6
+    assert set(finished) <= set(read_probabilities(record, "val"))
 
 
 # From here on a stub stands for training.
 
 
+def build_stub(plan, configurations):
+    for c in configurations:
+        c.key, c.probe = digest(plan.study.name, c.label), "1 2"
+
+
+def train_stub(plan, asked, terminal):
+    for c, seed in asked:
+        numbers = np.random.default_rng([c.label, seed]).random((len(SCORES), 2))
+        rows = pd.DataFrame(dict(zip(SCORES, numbers, strict=True))).assign(seconds=[time.time(), 1.0])
+        rows.loc[0, ["test_loss", "test_accuracy"]] = np.nan
+        rows = rows.assign(key=digest(c.key, seed), seed=seed, epoch=(1, 2), machine=["", "stub"])
+        yield c, seed, rows.assign(source=["", c.source], probe=["", c.probe]), numbers.astype(np.float16)
+
+
 @pytest.fixture
-def stub(project, few, monkeypatch):
+def record_study(project, few, monkeypatch):
+    """A function that runs a study of this name, whose runs no other study has."""
     monkeypatch.setenv("MNIST_LAB_MODE", "record")
-    monkeypatch.setattr(study, "_configure", configure)
-    monkeypatch.setattr(study, "train_all", train)
+    monkeypatch.setattr(Plan, "_build", build_stub)
+    monkeypatch.setattr(Plan, "train", train_stub)
+    digits = Digits(few.train[:2], few.val[:2], few.test[:2])
 
-    def run(name, seeds=range(12)):
-        few_digits = Digits(few.train[:2], few.val[:2], few.test[:2])
-        study.run(study.Study(name, lambda: None, {}, "epochs", (1, 2), seeds, keep="val"), few_digits)
+    def record(name, seeds=range(8)):
+        run(Study(name, lambda name: name, {"name": name}, "epochs", (1, 2), seeds, keep="val"), digits)
 
-    return run
+    return record
 
 
 def fork(action):
@@ -111,69 +93,67 @@ def fork(action):
     return child
 
 
-def run_and_kill(run, name, after):
+def run_and_kill(action, after):
     """Whether a process that records was still at it when it was killed, `after` seconds from its start."""
-    child = fork(lambda: run(name))
+    child = fork(action)
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
 
 
-def test_nothing_is_lost_to_kills_at_any_moment(stub, project):
-    chance, kills, numbers = random.Random(0), 0, iter(range(10**6))
-    stub("undisturbed")
-    expected = read_record(project / "img" / "undisturbed.csv").drop(columns=["key", "seconds"])
+def test_nothing_is_lost_to_kills_at_any_moment(record_study, project):
+    chance, kills, number = random.Random(0), 0, 0
+    start = time.perf_counter()
+    record_study("undisturbed")
+    duration = time.perf_counter() - start
+    expected = read_scores(project / "img" / "undisturbed.csv")
     while kills < KILLS:
-        record, finished = project / "img" / f"s{next(numbers)}.csv", set()
-        while run_and_kill(stub, record.stem, chance.uniform(0, 0.15)):
+        number += 1
+        record, finished = project / "img" / f"s{number}.csv", set()
+        while run_and_kill(lambda name=record.stem: record_study(name), chance.uniform(0, duration / 3)):
             kills += 1
             rows = read_record(record)  # readable at any moment
-            whole = set(rows["key"][rows["machine"] != ""])
-            assert finished <= whole
-            assert whole <= set(read_probabilities(record, "val"))
-            finished = whole
-        assert read_record(record).drop(columns=["key", "seconds"]).equals(expected)
+            complete = set(rows["key"][rows["machine"] != ""])
+            assert finished <= complete <= set(read_probabilities(record, "val"))
+            finished = complete
+        assert read_scores(record).equals(expected)
         assert set(read_probabilities(record, "val")) == set(read_record(record)["key"])
 
 
 @pytest.mark.parametrize("mode", ["record", "local"])
-def test_two_at_once_lose_no_run(stub, project, monkeypatch, mode):
-    """Two that record the same study, and two that try one each with seeds of its own."""
-    stub("undisturbed")
-    expected = read_record(project / "img" / "undisturbed.csv").drop(columns=["key", "seconds"])
+def test_two_at_once_lose_no_run(record_study, project, monkeypatch, mode):
+    """Two that record the same study, and two that try one, each with seeds of its own."""
+    record_study("undisturbed")
+    expected = read_scores(project / "img" / "undisturbed.csv")
     monkeypatch.setenv("MNIST_LAB_MODE", mode)
-    seeds = (range(12), range(12)) if mode == "record" else (range(5), range(5, 12))
-    for number in range(3):
-        record = project / "img" / f"s{number}.{'csv' if mode == 'record' else 'local.csv'}"
-        children = [fork(lambda n=number, ours=ours: stub(f"s{n}", ours)) for ours in seeds]
-        assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
-        rows = read_record(record).sort_values(["value", "seed", "epoch"], ignore_index=True)
-        assert rows.drop(columns=["key", "seconds"]).equals(expected)
-        assert set(read_probabilities(record, "val")) == set(rows["key"])
+    both = (range(8), range(8)) if mode == "record" else (range(3), range(3, 8))
+    record = project / "img" / ("s.csv" if mode == "record" else "s.local.csv")
+    children = [fork(lambda seeds=seeds: record_study("s", seeds)) for seeds in both]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert read_scores(record).equals(expected)
+    assert set(read_probabilities(record, "val")) == set(read_record(record)["key"])
 
 
-def test_a_full_disk_is_told_and_takes_nothing(stub, project):
+def test_a_full_disk_is_one_line_and_takes_nothing(record_study, project):
     import resource
 
-    stub("s")
-    before = {path.name: path.read_bytes() for path in (project / "img").glob("s.*")}
-    told, write = os.pipe()
+    record_study("s")
+    record = project / "img" / "s.csv"
+    complete, content = read_scores(record), record.read_text()
+    record.write_text("".join(content.splitlines(keepends=True)[:5]))  # some runs are missing
+    read, write = os.pipe()
 
     def fill():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["s.csv"]) // 2,) * 2)
-        record = project / "img" / "s.csv"
-        record.write_text("".join(record.read_text().splitlines(keepends=True)[:5]))  # some runs are missing
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2,) * 2)
         try:
-            stub("s")
+            record_study("s")
         except LabError as error:
             os.write(write, str(error).encode())
 
     os.waitpid(fork(fill), 0)
-    line = os.read(told, 1000).decode()
-    assert re.fullmatch(r"img/s\.(csv|npz): cannot be written \(File too large\); what it held is still there", line)
-    assert len(read_record(project / "img" / "s.csv")) >= 4
+    line = os.read(read, 1000).decode()
+    assert re.fullmatch(r"img/s\.(csv|npz): cannot be written \(File too large\); the old file is unchanged", line)
+    assert len(read_record(record)) >= 4
     assert not list((project / "img").glob(".*.new"))
-    stub("s")
-    after = read_record(project / "img" / "s.csv").drop(columns="seconds")
-    (project / "img" / "t.csv").write_bytes(before["s.csv"])
-    assert after.equals(read_record(project / "img" / "t.csv").drop(columns="seconds"))
+    record_study("s")
+    assert read_scores(record).equals(complete)

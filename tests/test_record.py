@@ -12,11 +12,10 @@ from mnist_lab.errors import LabError
 from mnist_lab.studies.record import (
     COLUMNS,
     Finder,
-    append_run,
     is_complete,
     read_probabilities,
     read_record,
-    rewrite_record,
+    write_runs,
     split_runs,
     write_probabilities,
 )
@@ -30,12 +29,12 @@ def read_runs(path: Path) -> dict[str, pd.DataFrame]:
 def record(tmp_path):
     path = tmp_path / "study.csv"
     for key in (A, B):
-        append_run(path, make_run(key))
+        write_runs(path, [make_run(key)])
     return path
 
 
 def test_runs_read_back_to_the_last_bit(record):
-    append_run(record, make_run(C, loss=[0.5, np.nan], val_loss=[np.inf, 1e-30]))
+    write_runs(record, [make_run(C, loss=[0.5, np.nan], val_loss=[np.inf, 1e-30])])
     runs = read_runs(record)
     pd.testing.assert_frame_equal(runs[A], make_run(A), check_exact=True)
     assert list(runs) == [A, B, C]
@@ -47,8 +46,8 @@ def test_runs_read_back_to_the_last_bit(record):
 
 
 def test_a_run_with_other_metrics_or_trained_twice_is_added_or_replaced(record):
-    append_run(record, make_run(C, epochs=1, recall=[0.25], auc=[0.5]))
-    append_run(record, make_run(A, loss=[9.0, 9.0]))
+    write_runs(record, [make_run(C, epochs=1, recall=[0.25], auc=[0.5])])
+    write_runs(record, [make_run(A, loss=[9.0, 9.0])])
     runs = read_runs(record)
     assert [len(run) for run in runs.values()] == [2, 2, 1]
     assert list(runs[C].columns[-5:]) == ["recall", "auc", "machine", "source", "probe"]
@@ -57,15 +56,15 @@ def test_a_run_with_other_metrics_or_trained_twice_is_added_or_replaced(record):
 
 
 def test_a_rewritten_record_holds_the_runs_given_in_their_order(record):
-    assert rewrite_record(record, [make_run(C), make_run(A)]) == 1
+    assert write_runs(record, [make_run(C), make_run(A)], only=True) == 1
     before = record.read_bytes()
     assert list(read_runs(record)) == [C, A]
-    assert rewrite_record(record, [make_run(C), make_run(A)]) == 0
+    assert write_runs(record, [make_run(C), make_run(A)], only=True) == 0
     assert record.read_bytes() == before
 
 
 def test_a_run_is_found_by_source_or_key_if_it_is_complete_and_its_probabilities_are_there(record):
-    append_run(record, make_run(C, epochs=3).assign(machine=["", "x", ""]))  # its end is missing
+    write_runs(record, [make_run(C, epochs=3).assign(machine=["", "x", ""])])  # its end is missing
     lines = record.read_text().splitlines(keepends=True)
     record.write_text("".join(lines[:1] + lines[2:]))  # without the first epoch of A
     assert {key: is_complete(run) for key, run in read_runs(record).items()} == {A: False, B: True, C: False}
@@ -80,24 +79,24 @@ def test_a_run_is_found_by_source_or_key_if_it_is_complete_and_its_probabilities
     without = Finder("test")
     without.add(record)
     assert not without.by_key
-    append_run(record, make_run(A))
+    write_runs(record, [make_run(A)])
     assert is_complete(read_runs(record)[A])
 
 
 def test_a_run_that_could_not_be_read_back_is_not_written(record):
     before = record.read_bytes()
     with pytest.raises(LabError, match=r"study\.csv: run not written, since .* accuracy must be a number from 0 to 1"):
-        append_run(record, make_run(C, accuracy=[97.5, 98.0]))
+        write_runs(record, [make_run(C, accuracy=[97.5, 98.0])])
     assert record.read_bytes() == before
 
 
 def test_an_accuracy_of_a_students_own_may_have_any_unit(record):
-    append_run(record, make_run(C, val_my_accuracy=[97.5, 98.0]))
+    write_runs(record, [make_run(C, val_my_accuracy=[97.5, 98.0])])
     assert read_runs(record)[C]["val_my_accuracy"].tolist() == [97.5, 98.0]
 
 
 def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
-    append_run(record, make_run(C, loss=[1.25e-05, 2e20]))
+    write_runs(record, [make_run(C, loss=[1.25e-05, 2e20])])
     expected = read_runs(record)
     lines = record.read_text().replace("1.25e-05", "1.25E-05").replace("2e+20", "2E+20").splitlines()
     record.write_bytes(("\ufeff" + "\r\n".join([lines[0], *lines[:0:-1], lines[1]]) + "\r\n").encode())

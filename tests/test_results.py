@@ -4,7 +4,7 @@ import pytest
 from records import A, B, C, make_run
 
 from mnist_lab.errors import LabError
-from mnist_lab.studies.record import append_run, rewrite_record
+from mnist_lab.studies.record import write_runs
 from mnist_lab.studies.results import Results, in_percent, read_results, spread
 
 
@@ -67,10 +67,10 @@ def test_results_of_a_record_hold_runs_of_one_kind(project):
     with pytest.raises(LabError, match=r"s\.csv: no recorded run; train with: mnist-lab run --record"):
         read_results("s")
     for run in (make_run(A), make_run(B, seed=1)):
-        append_run(path, run)
+        write_runs(path, [run])
     assert {value: len(runs) for value, runs in read_results("s").runs.items()} == {"a, b": 2}
     for other in (make_run(C), make_run(C, epochs=3, seed=2)):  # one seed twice; another length
-        rewrite_record(path, [make_run(A), other])
+        write_runs(path, [make_run(A), other], only=True)
         with pytest.raises(LabError, match=r"s\.csv: run a, b, seed ., is of another network or length than other"):
             read_results("s")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))

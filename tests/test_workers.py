@@ -107,12 +107,12 @@ def test_stop_leaves_no_worker_and_the_next_run_goes_on_with_the_same_bits(kerne
 def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project):
     test_process = os.getpid()
 
-    def fatal(rate):
-        if rate == 0.3 and os.getpid() != test_process:
+    def fatal(noise):
+        if noise == 0.3 and os.getpid() != test_process:
             os._exit(9)  # as the system does when memory runs out
-        return program.build(4, rate)
+        return program.build(4, noise)
 
-    study = Study("s", fatal, {}, vary="rate", over=(0.1, 0.3), seeds=(0,))
+    study = Study("s", fatal, {}, vary="noise", over=(0.1, 0.3), seeds=(0,))
     with pytest.raises(LabError, match=r"s: a worker was killed, probably out of memory; .* fewer workers") as error:
         run(study, program.load_few(), workers=1)
     assert "\n" not in str(error.value)
@@ -127,8 +127,9 @@ def test_a_worker_gets_the_users_modules_as_they_are_now(monkeypatch):
 
 
 def test_digits_that_are_no_longer_those_of_load_digits_are_refused():
-    job = SimpleNamespace(digits=("flat", 7), digest=digest_digits(load_digits("flat", 8)), train_size=300)
-    with pytest.raises(LabError, match="the digits are not those that lab.load_digits returns; make new ones"):
+    fit = {"data": digest_digits(load_digits("flat", 8))}
+    job = SimpleNamespace(digits=("flat", 7), fit=fit, train_size=300)
+    with pytest.raises(LabError, match=r"the digits are not those that lab.load_digits returns; make new ones"):
         workers._find_digits(job)
 
 

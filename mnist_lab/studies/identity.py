@@ -66,11 +66,12 @@ def _list_user_names(config: object) -> list[str]:
         return [name for entry in config for name in _list_user_names(entry)]
     if not isinstance(config, dict):
         return []
-    names = [name for entry in config.values() for name in _list_user_names(entry)]
-    if config.get("class_name") == "function":
+    names = _list_user_names(list(config.values()))
+    kind, module = config.get("class_name"), str(config.get("module", "keras"))
+    if kind == "function":
         return [*names, config["config"]]
-    own = str(config.get("module", "keras")).startswith(("keras", "mnist_lab", "builtins"))
-    return names if own and config.get("class_name") != "__lambda__" else [*names, config["class_name"]]
+    users = kind == "__lambda__" or not module.startswith(("keras", "mnist_lab", "builtins"))
+    return [*names, kind] if kind and users else names
 
 
 def _clean(config: object, places: dict[str, int], named: bool = False) -> object:
@@ -85,19 +86,14 @@ def _clean(config: object, places: dict[str, int], named: bool = False) -> objec
     for name, entry in config.items():
         if name == "name":  # Keras counts metrics of one name, from the start of the session
             entry = re.sub(r"_[0-9]+$", "", entry) if named else None
-        cleaned[name] = _clean(entry, places, named or "metrics" in name)
-    return {
-        name: entry for name, entry in cleaned.items() if name not in DROPPED and entry not in (None, False, [], {})
-    }
-
-
-def format_probe(probe: list[float]) -> str:
-    """A probe as it stands in the record."""
-    return " ".join(f"{number:.6g}" for number in probe)
+        entry = _clean(entry, places, named or "metrics" in name)
+        if name not in DROPPED and not (entry is None or entry is False or entry in ([], {})):
+            cleaned[name] = entry
+    return cleaned
 
 
 def is_close(probe: str, recorded: str) -> bool:
-    """Whether two probes agree."""
+    """Whether two probes, as they are in the record, agree."""
     first, second = (np.array(text.split(), float) for text in (probe, recorded))
     tolerance = 1e-2 if "16" in keras_settings()[0] else 1e-3
     return len(first) == len(second) and np.allclose(first, second, tolerance, 1e-6, equal_nan=True)

@@ -6,6 +6,7 @@ identity.py recognises it. A run without them was cut short, and is trained agai
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,17 +21,14 @@ INTEGERS = ["seed", "epoch"]
 SCORES = ["loss", "accuracy", "val_loss", "val_accuracy", "clean_loss", "clean_accuracy", "test_loss", "test_accuracy"]
 COLUMNS = [*TEXT, *INTEGERS, *SCORES, "seconds"]
 LAST_ROW = ["machine", "source", "probe"]
-PREFIXES = ("val_", "clean_", "test_")
-KINDS = ("", "binary_", "categorical_", "sparse_categorical_", "top_k_categorical_", "sparse_top_k_categorical_")
-ACCURACIES = {f"{kind}accuracy" for kind in KINDS}  # Keras's own
+ACCURACY = "(val_|clean_|test_)?(binary_|(sparse_)?(top_k_)?categorical_)?accuracy"  # those of Keras
 NUMBER = r"-?([0-9]+\.?[0-9]*([eE][-+]?[0-9]{1,2})?|inf)|nan"
 REPAIR = "correct the line, or delete the run to have it trained again"
 
 
 def is_accuracy(column: str) -> bool:
     """Whether a column holds one of Keras's accuracies, a fraction of images; other metrics have units of their own."""
-    prefix = next((prefix for prefix in PREFIXES if column.startswith(prefix)), "")
-    return column.removeprefix(prefix) in ACCURACIES
+    return re.fullmatch(ACCURACY, column) is not None
 
 
 def is_metric(column: str) -> bool:
@@ -125,33 +123,29 @@ class Finder:
                 self.by_key.setdefault(key, []).append(found)
 
 
-def append_run(path: Path, run: pd.DataFrame) -> None:
-    """Add a run to a record, in place of one with the same key, safely against kills and other writers.
+def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> int:
+    """Add runs to a record, in place of those with the same keys; with `only`, let it hold no others.
 
-    Raises LabError, and leaves the file as it was, where the run could not be read again.
+    Safe against kills and other writers. Returns how many runs were dropped. Raises LabError, and leaves the file as it
+    was, where a run could not be read again.
     """
-    text = _format(run)
+    new = {run["key"].iloc[0]: run for run in runs}
+    text = _format(*new.values())
     try:
         _parse(path, text)
     except LabError as error:
         raise LabError(f"{path}: run not written, since it could not be read again: {error}") from None
     header, body = text.split("\n", 1)
     with lock(path):
-        content = path.read_bytes() if path.exists() else b""
-        if content.startswith(f"{header}\n".encode()) and f"\n{run['key'].iloc[0]},".encode() not in content:
-            replace_file(path, lambda file: file.write(content + body.encode()))
-        else:  # a new file, a metric more, a spreadsheet's re-save, or a run trained twice
-            runs = split_runs(read_record(path)) | {run["key"].iloc[0]: run}
-            replace_file(path, lambda file: file.write(_format(*runs.values()).encode()))
-
-
-def rewrite_record(path: Path, runs: Iterable[pd.DataFrame]) -> int:
-    """Let a record hold these runs alone, in this order; return how many others it held."""
-    runs = {run["key"].iloc[0]: run for run in runs}
-    with lock(path):
-        dropped = set(read_record(path)["key"]) - set(runs)
-        replace_file(path, lambda file: file.write(_format(*runs.values()).encode()))
-    return len(dropped)
+        old = path.read_bytes() if path.exists() else b""
+        known = not old.startswith(f"{header}\n".encode()) or any(f"\n{key},".encode() in old for key in new)
+        if known or only:  # or a new file, a metric more, a spreadsheet's re-save
+            before = split_runs(read_record(path))
+            text = text if only else _format(*(before | new).values())
+            replace_file(path, lambda file: file.write(text.encode()))
+            return len(set(before) - set(new)) if only else 0
+        replace_file(path, lambda file: file.write(old + body.encode()))
+    return 0
 
 
 def _format(*runs: pd.DataFrame) -> str:
@@ -168,16 +162,12 @@ def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
 
     Raises LabError where the file is damaged.
     """
-    arrays = _read_arrays(path.with_suffix(".npz"))
-    return {name.split("_")[0]: array for name, array in arrays.items() if name.endswith(f"_{split}")}
-
-
-def _read_arrays(file: Path) -> dict[str, np.ndarray]:
+    file, end = path.with_suffix(".npz"), f"_{split}"
     if not file.exists():
         return {}
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+            return {name.removesuffix(end): arrays[name] for name in arrays if name.endswith(end)}
     except Exception as error:  # numpy, zipfile and zlib each raise their own
         raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
 
@@ -186,7 +176,6 @@ def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], o
     """Add probabilities to those kept beside a record; with `only`, keep no others."""
     file = path.with_suffix(".npz")
     with lock(file):
-        new = {f"{key}_{split}": array for key, array in by_key.items()}
-        arrays = new if only else _read_arrays(file) | new
-        names = arrays if only else sorted(arrays)
-        replace_file(file, lambda target: np.savez_compressed(target, **{name: arrays[name] for name in names}))
+        by_key = by_key if only else read_probabilities(path, split) | by_key
+        arrays = {f"{key}_{split}": array for key, array in by_key.items()}
+        replace_file(file, lambda target: np.savez_compressed(target, **arrays))

@@ -46,12 +46,9 @@ class Results:
 
     def metrics(self) -> list[str]:
         """The metrics that all runs have. A loss may be nan throughout, since training can diverge."""
-        all_runs = [run for runs in self.runs.values() for run in runs]
-        return [
-            name
-            for name in filter(is_metric, all_runs[0])
-            if all(name in run and (name.endswith("loss") or not run[name].isna().all()) for run in all_runs)
-        ]
+        runs = [run for runs in self.runs.values() for run in runs]
+        shared = [name for name in filter(is_metric, runs[0]) if all(name in run for run in runs)]
+        return [n for n in shared if n.endswith("loss") or not any(run[n].isna().all() for run in runs)]
 
     def last(self, metric: str = "val_accuracy") -> dict[object, np.ndarray]:
         """Map each value to `metric` at the last epoch, a number a seed. Accuracies are fractions."""
@@ -62,16 +59,13 @@ class Results:
         return {value: float(seeds.mean()) for value, seeds in self.last(metric).items()}
 
     def best(self, within: float = 0.0) -> object:
-        """The value with the highest mean validation accuracy at the last epoch; the first of equal ones.
+        """The first value whose mean validation accuracy at the last epoch is the highest, or `within` of it.
 
-        With `within`, the first value that is no further than that below the highest (0.002 is 0.2 points).
-        Raises LabError where `within` is negative, and where no value has an accuracy that is a number.
+        `within` is a fraction: 0.002 is 0.2 points. Raises LabError where it is negative, or no accuracy is a number.
         """
-        if not within >= 0:
-            raise LabError(f"best: within must be a number >= 0 (got {within})")
         final = {value: mean for value, mean in self.final().items() if not np.isnan(mean)}
-        if not final:
-            raise LabError(f"{self.name}: the validation accuracy is nan for all values of {self.vary}")
+        if not within >= 0 or not final:
+            raise LabError(f"{self.name}: best needs accuracies that are numbers, and within >= 0 (got {within})")
         return next(value for value in final if final[value] >= max(final.values()) - within)
 
     def table(self, *metrics: str) -> pd.DataFrame:

@@ -12,8 +12,8 @@ import pandas as pd
 from mnist_lab.data import Digits, cut_digits, digest_digits
 from mnist_lab.errors import LabError
 from mnist_lab.studies.code import Code
-from mnist_lab.studies.identity import digest, find_key, find_source, format_probe, is_close
-from mnist_lab.studies.record import Finder, list_scores, rewrite_record, write_probabilities
+from mnist_lab.studies.identity import digest, find_key, find_source, is_close
+from mnist_lab.studies.record import Finder, list_scores, write_probabilities, write_runs
 
 FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
 
@@ -106,7 +106,7 @@ class Plan:
                 probe, metrics = probe_model(c.model, c.digits.train, c.name)
             if "accuracy" not in metrics:
                 raise LabError(f'{c.name}: no metric is named accuracy; compile the model with metrics=["accuracy"]')
-            c.probe = format_probe(probe)
+            c.probe = " ".join(f"{number:.6g}" for number in probe)
         self._refuse_twins({c.label: (c.key, c.probe) for c in configurations})
         keys = [c.key for c in configurations]
         for c in configurations:
@@ -150,24 +150,16 @@ class Plan:
             if c.label not in builders:
                 check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
                 builders[c.label] = pack_builder(self.study.build, c.settings, self.code.modules, c.name)
-            job = Job(
-                name=f"{c.name}, seed {seed}",
-                configuration=c.source,
-                builder=builders[c.label],
-                epochs=c.fit["epochs"],
-                batch_size=c.fit["batch_size"],
-                train_size=len(c.digits.train),
-                digits=c.digits.loaded or c.digits,
-                digest=c.fit["data"],
-                seed=int(seed),
-                keep=self.study.keep,
-                operations=count_operations(c.model),
-            )
+            digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
+            size, operations = len(c.digits.train), count_operations(c.model)
+            common = (c.source, builders[c.label], c.fit, digits, size, self.study.keep, operations)
+            job = Job(f"{c.name}, seed {seed}", int(seed), *common)
             jobs[job] = c, seed
         for job, history, probabilities in train_all(self.study.name, list(jobs), self.workers, terminal):
             c, seed = jobs[job]
-            blank = [""] * (job.epochs - 1)
-            rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=range(1, job.epochs + 1))
+            epochs = c.fit["epochs"]
+            blank = [""] * (epochs - 1)
+            rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=range(1, epochs + 1))
             yield c, seed, rows.assign(source=[*blank, c.source], probe=[*blank, c.probe]), probabilities
 
     def train_missing(self) -> Iterator[tuple]:
@@ -202,6 +194,6 @@ class Plan:
                 probabilities[rows["key"].iloc[0]] = kept
         if self.study.keep:
             write_probabilities(record, self.study.keep, probabilities, only=True)
-        dropped = rewrite_record(record, tables)
+        dropped = write_runs(record, tables, only=True)
         if dropped:
             print(f"{self.study.name}: dropped {dropped} runs that it does not ask for from {record}", file=sys.stderr)

@@ -13,7 +13,7 @@ from mnist_lab.data import Digits, check_digits, check_integer
 from mnist_lab.errors import LabError
 from mnist_lab.files import find_images, lock
 from mnist_lab.studies.code import find_unused
-from mnist_lab.studies.record import append_run, write_probabilities
+from mnist_lab.studies.record import write_probabilities, write_runs
 from mnist_lab.studies.results import Results
 from mnist_lab.studies.runs import FIT_SETTINGS, Plan
 
@@ -169,7 +169,7 @@ def run_study(
     for rows, probabilities in plan.train_missing():
         if study.keep:  # before the run itself: a run in the record has all that belongs to it
             write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})
-        append_run(target, rows)
+        write_runs(target, [rows])
         after_run(plan)
     if recording:
         plan.rewrite(record)

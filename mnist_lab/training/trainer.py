@@ -21,7 +21,14 @@ from mnist_lab.training.checks import all_variables, assign_all, first_line, lis
 XLA_LAYERS = "InputLayer Dense Dropout Activation ReLU LeakyReLU Softmax BatchNormalization LayerNormalization Flatten"
 XLA_LAYERS = {getattr(keras.layers, name) for name in f"{XLA_LAYERS} Reshape Rescaling Add Concatenate".split()}
 # these draw from TensorFlow's own generator, whose state no seed of ours reaches once a function is compiled
-UNSEEDED_OPS = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTruncatedNormal")
+UNSEEDED = {
+    "RandomUniform",
+    "RandomUniformInt",
+    "RandomStandardNormal",
+    "RandomGammaV2",
+    "RandomShuffle",
+    "Multinomial",
+}
 
 
 class _ThreefryDropout(keras.layers.Dropout):
@@ -39,10 +46,7 @@ class _ThreefryDropout(keras.layers.Dropout):
 
 @contextmanager
 def _fast_dropout(model):
-    """While a training step is traced, let the model's dropout layers draw as `_ThreefryDropout` does.
-
-    A layer's class is exchanged, which Keras does not promise to allow: a copy of the model would have other weights.
-    """
+    """While a training step is traced, let dropout layers draw as `_ThreefryDropout`, by an exchange of their class."""
     layers = [layer for layer in list_layers(model) if type(layer) is keras.layers.Dropout]
     try:
         for layer in layers:
@@ -93,23 +97,21 @@ class Trainer:
         x, y = tf.convert_to_tensor(train.x), tf.convert_to_tensor(train.y)
         order, none_left = tf.range(len(train)), tf.constant(len(train))  # compiles, and trains on the last batch alone
         with _fast_dropout(self.model) if self.jit else nullcontext():
-            self._refuse_hidden_state(self._train_epoch.get_concrete_function(x, y, order, none_left).graph)
+            graph = self._train_epoch.get_concrete_function(x, y, order, none_left).graph
             metrics = self._train_epoch(x, y, order, none_left)
+        known = {id(v.value) for v in (*all_variables(self.model), *self.model.metrics_variables)}
+        traced = graph.as_graph_def()
+        nodes = [*traced.node, *(node for function in traced.library.function for node in function.node_def)]
+        unseeded = any(node.op.startswith(UNSEEDED) for node in nodes)
+        if unseeded or any(id(variable) not in known for variable in graph.variables):
+            advice = "give the layer a keras.random.SeedGenerator, or make the state one of its weights"
+            raise LabError(
+                f"the model would not repeat: it has state outside its layers, such as a generator; {advice}"
+            )
         for name, value in metrics.items():
             if value.shape.rank:
                 raise LabError(f"metric {name} must be one number (got {value.shape[0]}); give it an average")
         self.restart()
-
-    def _refuse_hidden_state(self, graph) -> None:
-        known = {id(v.value) for v in (*all_variables(self.model), *self.model.metrics_variables)}
-        traced = graph.as_graph_def()
-        nodes = [*traced.node, *(node for function in traced.library.function for node in function.node_def)]
-        unseeded = any(node.op.startswith(UNSEEDED_OPS) for node in nodes)
-        if unseeded or any(id(variable) not in known for variable in graph.variables):
-            raise LabError(
-                "the model would not repeat: it draws random numbers without a seed, or keeps state outside its "
-                "layers; give the layer a keras.random.SeedGenerator, or make the state one of its weights"
-            )
 
     def _train_steps(self, x, y, order, start):
         """Train on the images in `order` from `start`, batch by batch, the last one partial; return the metrics."""

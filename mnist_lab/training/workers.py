@@ -1,13 +1,13 @@
 """Trains runs in worker processes, one thread each: so a run has the same bits whatever trains beside it."""
 
 import math
-import multiprocessing
 import os
 import pickle
 import platform
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -37,24 +37,22 @@ CACHED_TRAINERS = 3
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One run to train. Jobs of equal `configuration`, the hash of all else, differ by their seed alone."""
+    """One run to train. Jobs of equal `source` differ by their seed alone."""
 
     name: str  # for messages: "study mlp_depth, depth=7, seed 3"
-    configuration: str
-    builder: bytes  # build and its settings, pickled
-    epochs: int
-    batch_size: int
-    train_size: int
-    digits: Digits | tuple  # or the arguments of load_digits: they travel lightly
-    digest: str  # of the digits, training images cut to train_size
     seed: int
+    source: str
+    builder: bytes  # build and its settings, pickled
+    fit: dict  # epochs, batch_size, and the hash of the data
+    digits: Digits | tuple  # or the arguments of load_digits
+    train_size: int
     keep: str | None  # the split, "val" or "test", whose probabilities come back with the history
     operations: int  # for one image, roughly
 
     @property
     def seconds(self) -> float:
         """A rough estimate on one thread: 80 operations a nanosecond, and a little for each step."""
-        return self.epochs * 3 * self.train_size * (self.operations / 80e9 + 50e-6 / self.batch_size) + 1
+        return self.fit["epochs"] * 3 * self.train_size * (self.operations / 80e9 + 50e-6 / self.fit["batch_size"]) + 1
 
 
 def pack_builder(build: Callable, settings: dict, modules: set, name: str) -> bytes:
@@ -83,15 +81,11 @@ def train_all(name: str, jobs: list[Job], workers: int, terminal: bool) -> Itera
     Raises LabError, in one line, for a run that fails, and where a worker is killed.
     """
     jobs = sorted(jobs, key=lambda job: -job.seconds)
-    kinds = list(dict.fromkeys(job.configuration for job in jobs))
-    jobs.sort(
-        key=lambda job: (kinds.index(job.configuration) // workers, job.seed)
-    )  # a worker stays with what it compiled
+    sources = list(dict.fromkeys(job.source for job in jobs))
+    jobs.sort(key=lambda job: (sources.index(job.source) // workers, job.seed))  # a worker stays with what it compiled
     total, runs = sum(job.seconds for job in jobs), f"{len(jobs)} run{'s' * (len(jobs) > 1)}"
-    minutes = (total / workers + 10) / 60
-    duration = (
-        f"{minutes / 60:.1f} hours" if minutes > 90 else f"{minutes:.0f} minutes" if minutes > 1.5 else "a minute"
-    )
+    seconds = total / workers + 10
+    duration = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
     message = f"{name}: training {runs} on {workers} worker{'s' * (workers > 1)}, about {duration}"
     print(message, file=sys.stderr if terminal else sys.stdout, flush=True)
     policy = keras.config.dtype_policy().name
@@ -133,14 +127,14 @@ def _train_one(number: int, job: Job, policy: str) -> tuple:
         digits = _find_digits(job)
         build, settings = pickle.loads(job.builder)
         model = build_model(build, settings, digits.train, "in the worker")
-        trainer = _trainers.pop(job.configuration, None) or Trainer(model, digits.train, job.batch_size)
+        trainer = _trainers.pop(job.source, None) or Trainer(model, digits.train, job.fit["batch_size"])
         trainer.restart(model)
-        _trainers[job.configuration] = trainer  # the one used last is the last
+        _trainers[job.source] = trainer  # the one used last is the last
         if len(_trainers) > CACHED_TRAINERS:
             _trainers.pop(next(iter(_trainers)))
         evaluate = {"val": digits.val, "clean": digits.train[:CLEAN]}
-        history = trainer.fit(digits.train, epochs=job.epochs, seed=job.seed, evaluate=evaluate)
-        before_last = job.epochs - 1
+        history = trainer.fit(digits.train, epochs=job.fit["epochs"], seed=job.seed, evaluate=evaluate)
+        before_last = job.fit["epochs"] - 1
         for metric, score in trainer.evaluate(digits.test).items():
             history[f"test_{metric}"] = [math.nan] * before_last + [score]
         probabilities = trainer.predict(getattr(digits, job.keep)) if job.keep else None
@@ -154,8 +148,11 @@ def _leave_with_parent() -> None:
     """End this process soon after its parent is killed: it would train on for nobody otherwise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # sent to all at once, it is the parent's to answer
 
+    parent = os.getppid()
+
     def watch():
-        multiprocessing.parent_process().join()
+        while os.getppid() == parent:
+            time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -163,14 +160,14 @@ def _leave_with_parent() -> None:
 
 def _find_digits(job: Job) -> Digits:
     """The digits in TensorFlow's memory, one set at a time: they are the most of what a worker holds."""
-    if job.digest not in _digits:
+    if job.fit["data"] not in _digits:
         _digits.clear()
         digits = load_digits(*job.digits) if isinstance(job.digits, tuple) else job.digits
         digits = cut_digits(digits, job.train_size)
-        if digest_digits(digits) != job.digest:
+        if digest_digits(digits) != job.fit["data"]:
             raise LabError("the digits are not those that lab.load_digits returns; make new ones with lab.Digits")
-        _digits[job.digest] = Digits(*map(to_tensors, (digits.train, digits.val, digits.test)))
-    return _digits[job.digest]
+        _digits[job.fit["data"]] = Digits(*map(to_tensors, (digits.train, digits.val, digits.test)))
+    return _digits[job.fit["data"]]
 
 
 def _name_machine() -> str:
