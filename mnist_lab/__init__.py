@@ -14,7 +14,8 @@ _MODULES = {
     "studies.results": "Results read_results spread",
     "studies.sweep": "sweep",
     "training.trainer": "fit",
-    "verdicts.stats": "compare difference",
+    "verdicts.stats": "difference",
+    "verdicts.judge": "compare",
     "verdicts.conclusions": "read_verdicts verdicts",
     "plots": "plot_curves plot_digits plot_gallery plot_gap plot_history plot_seeds plot_table plot_verdicts save show",
 }

@@ -43,33 +43,27 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Three splits: `train` to learn from, `val` to choose settings with, `test` for the last cell of a notebook.
-
-    `loaded` holds the arguments of `load_digits` where the digits come from there unchanged.
-    """
+    """Three splits: `train` to learn from, `val` to choose settings with, `test` for the last cell of a notebook."""
 
     train: Split
     val: Split
     test: Split
-    loaded: tuple[str, int] | None = None
+    loaded: tuple[str, int] | None = None  # the arguments of `load_digits` that gives the same
 
 
 def load_digits(form: str = "flat", holdout: int = 10_000) -> Digits:
-    """Load the 60,000 training and 10,000 test images of MNIST.
+    """Load the 60,000 training and 10,000 test images of MNIST, read-only.
 
     Pixels are float32 in [0, 1], `(n, 784)` for `form="flat"` or `(n, 28, 28, 1)` for `form="image"`; labels are
-    one-hot float32 rows of 10; both are read-only. The last `holdout` training images become `val`. With `holdout=0`
-    all 60,000 train and `val` is the test set, which is how the 2018 notebook chose its settings.
-
-    Raises LabError for an unknown form, a bad holdout, and a file that is missing or not the published one (SHA-256).
+    one-hot float32 rows of 10. The last `holdout` training images become `val`; with `holdout=0`, `val` is the test
+    set. Raises LabError for an unknown form, a bad holdout, and a file that is missing or not the published one.
     """
     if not isinstance(form, str) or form not in SHAPES:
         raise LabError(f"load_digits: form must be one of {', '.join(map(repr, SHAPES))} (got {form!r})")
     check_integer("load_digits: holdout", holdout, 0, 59_999)
     train, test = (Split(split.x.reshape(-1, *SHAPES[form]), split.y) for split in _read_mnist())
-    if holdout == 0:
-        return Digits(train, test, test, (form, holdout))
-    return Digits(train[:-holdout], train[-holdout:], test, (form, holdout))
+    val = train[-holdout:] if holdout else test
+    return Digits(train[: len(train) - holdout], val, test, (form, holdout))
 
 
 @cache
@@ -80,14 +74,13 @@ def _read_mnist() -> tuple[Split, Split]:
         raise LabError(f"{FILE}: cannot be read ({error.strerror}); install the package again") from None
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise LabError(f"{FILE}: damaged (its SHA-256 is not that of MNIST); install the package again")
-    splits = []
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        for name in ("train", "test"):
-            x = (arrays[f"x_{name}"] / np.float32(255)).reshape(-1, 784)
-            y = np.eye(10, dtype=np.float32)[arrays[f"y_{name}"]]
-            x.flags.writeable = y.flags.writeable = False  # every cell of a notebook shares them
-            splits.append(Split(x, y))
-    return splits[0], splits[1]
+    splits, arrays = [], np.load(io.BytesIO(content))
+    for name in ("train", "test"):
+        x = (arrays[f"x_{name}"] / np.float32(255)).reshape(-1, 784)
+        y = np.eye(10, dtype=np.float32)[arrays[f"y_{name}"]]
+        x.flags.writeable = y.flags.writeable = False  # all cells of a notebook share them
+        splits.append(Split(x, y))
+    return tuple(splits)
 
 
 def check_digits(digits: object, name: str) -> None:
@@ -98,7 +91,7 @@ def check_digits(digits: object, name: str) -> None:
         split = getattr(digits, part)
         if not len(split):
             raise LabError(f"{name}: digits.{part} holds no images")
-        shapes, expected = (tuple(array.shape[1:] for array in (one.x, one.y)) for one in (split, digits.train))
+        shapes, expected = ((one.x.shape[1:], one.y.shape[1:]) for one in (split, digits.train))
         if shapes != expected:
             raise LabError(f"{name}: digits.{part} has shapes {shapes}, but digits.train has {expected}")
         for array in (split.x, split.y):
@@ -115,19 +108,18 @@ def cut_digits(digits: Digits, train_size: int | None) -> Digits:
 
 
 def digest_digits(digits: Digits) -> str:
-    """A hash of all three splits."""
-    splits = (digits.train, digits.val, digits.test)
-    fixed = [not (split.x.flags.writeable or split.y.flags.writeable) for split in splits]
-    digests = [(_digest_once if one else _digest)(split) for split, one in zip(splits, fixed, strict=True)]
+    """A hash of all three splits; one that cannot be changed is read once."""
+    digests = []
+    for split in (digits.train, digits.val, digits.test):
+        changeable = split.x.flags.writeable or split.y.flags.writeable
+        digests.append((_digest.__wrapped__ if changeable else _digest)(split))
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+@lru_cache(maxsize=16)
 def _digest(split: Split) -> str:
     digest = hashlib.sha256()
     for array in (split.x, split.y):
         digest.update(f"{array.shape}{array.dtype.str}".encode())
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-
-
-_digest_once = lru_cache(maxsize=16)(_digest)

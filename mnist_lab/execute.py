@@ -33,7 +33,7 @@ class _Client(NotebookClient):
             kernel_name="python3",
             record_timing=False,
             coalesce_streams=True,  # printed text arrives in pieces, by the clock
-            extra_arguments=["--log-level=ERROR"],  # the warnings are about the protocol, not about the notebook
+            extra_arguments=["--log-level=CRITICAL", "--InteractiveShell.xmode=Minimal"],  # for a quiet, quick stop
         )
 
     def process_message(self, msg, cell, cell_index):

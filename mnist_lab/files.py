@@ -1,6 +1,5 @@
 """Files: finding the project's folders, reading text, and replacing a file as a whole under a lock."""
 
-import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from mnist_lab.errors import LabError
 def find_project() -> Path:
     """The nearest folder, from the current one upwards, that holds `notebooks` or `img`; else the current one."""
     here = Path.cwd()
-    folders = (here, *here.parents)
-    return next((folder for folder in folders if any((folder / name).is_dir() for name in ("notebooks", "img"))), here)
+    folders = [one for one in (here, *here.parents) if (one / "notebooks").is_dir() or (one / "img").is_dir()]
+    return folders[0] if folders else here
 
 
 def find_images() -> Path:
@@ -40,21 +39,20 @@ def lock(path: Path) -> Iterator[None]:
     """Keep other processes from writing a file; its folder is made if needed. Raises LabError where it cannot be."""
     try:
         path.parent.mkdir(exist_ok=True)
-        acquired = FileLock(path.with_name(f".{path.name}.lock")).acquire()
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            yield
     except OSError as error:
         raise LabError(f"{path}: cannot be written ({error.strerror or error})") from None
-    with acquired:
-        yield
 
 
-def replace_file(path: Path, write: Callable[[io.BufferedWriter], object]) -> None:
-    """Replace a file as a whole or not at all, so that a kill leaves the old or the new one. Raises LabError."""
+def replace_file(path: Path, write: Callable) -> None:
+    """Let `write` fill a new file, opened in binary, and put it in the place of the old one. Raises LabError."""
     new = path.with_name(f".{path.name}.new")
     try:
         with new.open("wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # a power cut leaves the old file or the new one, too
         os.replace(new, path)
     except OSError as error:  # a full disk; on Windows also a spreadsheet that has the file open
         new.unlink(missing_ok=True)

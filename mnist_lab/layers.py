@@ -14,15 +14,12 @@ LIMITS = {"rotation_range": 180, "width_shift_range": 1, "height_shift_range": 1
 class RandomWarp(keras.layers.Layer):
     """One random affine warp of each image `(n, height, width, channels)` about its centre, in training only.
 
-    Each image, each time it is seen, is turned by up to `rotation_range` degrees either way, moved by up to
-    `height_shift_range` and `width_shift_range` of its height and width, sheared by up to `shear_range` radians, and
-    zoomed by a factor of 1 - `zoom_range` to 1 + `zoom_range`, drawn for each axis alone. All draws are uniform and
-    come from `seed`. The pixels are interpolated once, bilinearly; from outside the image the nearest edge is taken.
-
-    The names, and the order rotation, shift, shear, zoom of the matrix from output to input coordinates, are those of
-    Keras's ImageDataGenerator; its `shear_range` is degrees since Keras 2.1.3.
-
-    Raises LabError for a range that is none, and for images of another shape.
+    Each image is turned by up to `rotation_range` degrees either way, moved by up to `height_shift_range` and
+    `width_shift_range` of its height and width, sheared by up to `shear_range` radians, and zoomed by a factor of
+    1 - `zoom_range` to 1 + `zoom_range`, for each axis alone; all are uniform draws. Pixels are interpolated once,
+    bilinearly, with the nearest edge outside. Names and order (of the matrix from output to input coordinates) are
+    those of Keras's ImageDataGenerator, whose `shear_range` is degrees since Keras 2.1.3.
+    Raises LabError for a range out of its limits, and for images of another shape.
     """
 
     def __init__(
@@ -50,9 +47,6 @@ class RandomWarp(keras.layers.Layer):
         if len(input_shape) != 4 or None in input_shape[1:]:
             raise LabError(f"RandomWarp takes images (n, height, width, channels), not {tuple(input_shape)}")
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
     def call(self, images, training=False):
         if not training:
             return images
@@ -60,13 +54,9 @@ class RandomWarp(keras.layers.Layer):
         m = self.draw_matrices(count, height, width)
         zeros = ops.zeros((count,), "float32")
         eight = [m[:, row, column] for row in (0, 1) for column in (0, 1, 2)] + [zeros, zeros]
-        warped = ops.image.affine_transform(
-            ops.cast(images, "float32"),  # a coarser kind of number would round coordinates
-            ops.stack(eight, axis=1),
-            interpolation="bilinear",
-            fill_mode="nearest",
-            data_format="channels_last",
-        )
+        exact = ops.cast(images, "float32")  # a coarser kind of number would round coordinates
+        matrices = ops.stack(eight, axis=1)
+        warped = ops.image.affine_transform(exact, matrices, "bilinear", "nearest", data_format="channels_last")
         return ops.cast(warped, self.compute_dtype)
 
     def draw_matrices(self, count: int, height: int, width: int):

@@ -26,29 +26,31 @@ def find_layer(module: str) -> int:
     return next(number for number, layer in enumerate(LAYERS) if part in layer)
 
 
-def list_imports() -> dict[str, set[str]]:
+def list_imports(everywhere: bool) -> dict[str, set[str]]:
+    """What each module imports of the package: everywhere, or at its top alone, as soon as it is loaded."""
     imports = {}
     for module, path in FILES.items():
-        nodes = list(ast.walk(ast.parse(path.read_text())))
-        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        for node in nodes:
+        tree, names = ast.parse(path.read_text()), set()
+        for node in ast.walk(tree) if everywhere else tree.body:
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
             if isinstance(node, ast.ImportFrom):
                 names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         imports[module.removesuffix(".__init__")] = names & set(FILES)
     return imports
 
 
-def test_imports_point_one_way():
-    imports = list_imports()
-    backward = [(a, b) for a in imports for b in imports[a] if find_layer(b) < find_layer(a)]
-    assert backward == []
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_imports_point_one_way(everywhere):
+    imports = list_imports(everywhere)
+    assert [(a, b) for a in imports for b in imports[a] if find_layer(b) < find_layer(a)] == []
     levels: dict[str, int] = {}
     while len(levels) < len(imports):
         ready = [module for module in imports if module not in levels and imports[module] <= set(levels)]
         assert ready, f"a cycle among {sorted(set(imports) - set(levels))}"
         levels |= {module: 1 + max((levels[name] for name in imports[module]), default=0) for module in ready}
-    folders = {find_layer(module) for module in imports}
-    assert len(folders) <= 6
+    assert len(LAYERS) <= 6
+    assert everywhere or max(levels.values()) <= 6
 
 
 def test_the_package_stays_small():
@@ -65,10 +67,13 @@ def test_private_attributes_of_keras_are_used_only_where_they_are_named():
     assert found == [("mnist_lab.training.checks", "model._flatten_layers")]
 
 
-@pytest.mark.parametrize("program", [
-    "from mnist_lab import data, plots, studies, verdicts, keras, __main__",
-    "import mnist_lab as lab; lab.Study, lab.run, lab.read_verdicts, lab.plot_curves, lab.sweep, lab.LabError",
-])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from mnist_lab import data, plots, studies, verdicts, keras, __main__",
+        "import mnist_lab as lab; lab.Study, lab.run, lab.read_verdicts, lab.plot_curves, lab.sweep, lab.LabError",
+    ],
+)
 def test_the_record_is_read_without_tensorflow(program):
     program += "; import sys; print([name for name in ('keras', 'tensorflow') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -4,7 +4,8 @@ import pytest
 
 from mnist_lab.errors import LabError
 from mnist_lab.studies.results import Results
-from mnist_lab.verdicts.stats import adjust, compare, difference, mean, ratio, share
+from mnist_lab.verdicts.judge import compare
+from mnist_lab.verdicts.stats import adjust, difference, mean, ratio, share
 
 
 def test_difference_agrees_with_a_calculation_by_hand():

@@ -138,8 +138,8 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
     header, body = text.split("\n", 1)
     with lock(path):
         old = path.read_bytes() if path.exists() else b""
-        known = not old.startswith(f"{header}\n".encode()) or any(f"\n{key},".encode() in old for key in new)
-        if known or only:  # or a new file, a metric more, a spreadsheet's re-save
+        alike = old.startswith(f"{header}\n".encode()) and old.endswith(b"\n")
+        if only or not alike or any(f"\n{key},".encode() in old for key in new):
             before = split_runs(read_record(path))
             text = text if only else _format(*(before | new).values())
             replace_file(path, lambda file: file.write(text.encode()))

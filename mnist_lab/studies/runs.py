@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,13 +93,13 @@ class Plan:
         self._build(changed)
         for c in changed:
             self._find_by_key(c, finder)
-        self._refuse_equal()
+        self._refuse_equal(self.study.seeds)
 
     def _build(self, configurations: list[Configuration]) -> None:
         """Build each model once: to see that it can be trained, and to know its key and its probe."""
-        for c in configurations:
+        if configurations:
             from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
-
+        for c in configurations:
             with seeded(PROBE_SEED):
                 c.model = build_model(self.study.build, c.settings, c.digits.train, c.name)
                 c.key = find_key(c.model, self.code, c.source, c.fit)
@@ -131,9 +131,9 @@ class Plan:
                 twins = f"{first[identity]!r} and {label!r}"
                 raise self.study.error(f"{twins} give the same run: {self.study.vary} changes nothing there")
 
-    def _refuse_equal(self) -> None:
-        """Raises LabError where two values gave the same numbers from the same seed, unless they diverged."""
-        for seed in self.study.seeds:
+    def _refuse_equal(self, seeds: Iterable[int]) -> None:
+        """Raises LabError where two values gave the same numbers from one of these seeds, unless they diverged."""
+        for seed in seeds:
             runs = {c.label: c.runs[seed][0] for c in self.configurations if seed in c.runs}
             runs = {label: rows[list_scores(rows)] for label, rows in runs.items() if not rows["loss"].isna().any()}
             self._refuse_twins({label: scores.to_numpy(float).tobytes() for label, scores in runs.items()})
@@ -168,7 +168,7 @@ class Plan:
             print(f"{self.study.name}: {note}", file=sys.stderr if self.recording else sys.stdout)
         for c, seed, rows, probabilities in self.train(self.missing(), terminal=self.recording):
             c.add(seed, rows, probabilities)
-            self._refuse_equal()
+            self._refuse_equal([seed])
             yield c.runs[seed]
 
     def check(self, keys: list[str]) -> None:

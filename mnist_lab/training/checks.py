@@ -12,7 +12,6 @@ from mnist_lab.data import Split
 from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras, tf
 
-PROBE_IMAGES = 8
 PROBE_SEED = 7_046_029  # which nobody would choose
 COLUMN_NAMES = {"key", "value", "seed", "epoch", "seconds", "machine", "source", "probe"}
 
@@ -24,19 +23,14 @@ def list_layers(model) -> list:
 
 def first_line(error: Exception) -> str:
     """The line of an error of Keras or TensorFlow that says what is wrong."""
-    if isinstance(error, LabError):
-        return str(error)
-    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()]
     wrappers = ("Exception encountered", "Graph execution", "Detected at")
-    lines = [line for line in lines if not line.startswith(wrappers)] or lines
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    first = next((line for line in lines if line and not line.startswith(wrappers)), "no message")
+    return first if isinstance(error, LabError) else f"{type(error).__name__}: {first}"
 
 
 def build_model(build: Callable, settings: Mapping[str, object], train: Split, name: str):
-    """Call a builder with its settings, and check that a compiled model comes back that fits the data.
-
-    Raises LabError, in one line that begins with `name`, if not.
-    """
+    """Call a builder; raises LabError, which begins with `name`, if no compiled model comes back that fits the data."""
     try:
         model = build(**settings)
     except Exception as error:
@@ -45,7 +39,7 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, n
         raise LabError(f"{name}: build() returned None: is `return network` missing?")
     if not isinstance(model, keras.Model):
         raise LabError(f"{name}: build() must return a compiled keras.Model (got a {type(model).__name__})")
-    if not model.compiled or model.optimizer is None:
+    if not model.compiled:
         raise LabError(f"{name}: the model is not compiled; call model.compile(optimizer=..., loss=..., metrics=[...])")
     if model.run_eagerly:
         raise LabError(f"{name}: the model is compiled with run_eagerly=True; leave it out, epochs are compiled")
@@ -54,8 +48,9 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, n
             model(tf.convert_to_tensor(train.x[:2]))
         shapes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
     except Exception as error:
-        subclass = "return a Sequential or a functional model, not a subclass of keras.Model"
-        fault = subclass if isinstance(error, AttributeError) else first_line(error)
+        fault = first_line(error)
+        if isinstance(error, AttributeError):
+            fault = "return a Sequential or a functional model, not a subclass of keras.Model"
         raise LabError(f"{name}: the model does not fit the data: {fault}") from None
     for what, shape, expected in zip(("input", "output"), shapes, (train.x.shape[1:], train.y.shape[1:]), strict=True):
         if shape != expected:
@@ -75,75 +70,65 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
+@contextmanager
+def unchanged(model) -> Iterator[list]:
+    """Set all that training changes back at the end, and yield it; metrics aside, which start anew each epoch."""
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [variable.numpy() for variable in variables]
+    yield variables
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
 def count_operations(model) -> int:
     """About how many multiplications and additions a model takes for one image."""
     operations = 0
     for layer in list_layers(model):
-        shape = getattr(getattr(layer, "kernel", None), "shape", ())
-        try:
-            positions = math.prod(layer.output.shape[1:-1]) if len(shape) > 2 else 1
-        except AttributeError:  # a layer inside another has no output of its own to ask for
-            positions = 1
-        operations += 2 * math.prod(shape) * positions if shape else 0
+        kernel, output = (getattr(getattr(layer, name, None), "shape", ()) for name in ("kernel", "output"))
+        positions = math.prod(output[1:-1]) if len(kernel) > 2 else 1  # 1 for a layer inside another: it has no output
+        operations += 2 * math.prod(kernel) * positions if kernel else 0
     return operations
 
 
 def check_start(build: Callable, settings: Mapping[str, object], train: Split, model, name: str) -> None:
-    """Build a model once more under another seed, and see that it is a new one, and starts elsewhere.
-
-    Weights that the builder loads or sets may be equal. Raises LabError, in one line that begins with `name`.
-    """
+    """Build once more under another seed; raises LabError if it is not a new one, or starts from equal draws."""
     with seeded(PROBE_SEED + 1):
         other = build_model(build, settings, train, name)
     if {id(variable) for variable in model.variables} & {id(variable) for variable in other.variables}:
         raise LabError(f"{name}: build() returned a layer that it had returned before; make a new one each time")
     if all(np.array_equal(*pair) for pair in zip(model.get_weights(), other.get_weights(), strict=True)):
-        attributes = [[value for layer in list_layers(one) for value in vars(layer).values()] for one in (model, other)]
-        initializers = [
-            [one for one in values if isinstance(one, keras.initializers.Initializer)] for values in attributes
-        ]
-        first, second = ([one.seed for one in found if hasattr(one, "seed")] for found in initializers)
-        if first and first == second:
+        seeds: list[list] = [[], []]  # of the initializers; without any, the builder loads or sets the weights
+        for found, one in zip(seeds, (model, other), strict=True):
+            values = [value for layer in list_layers(one) for value in vars(layer).values()]
+            found += [v.seed for v in values if isinstance(v, keras.initializers.Initializer) and hasattr(v, "seed")]
+        if seeds[0] and seeds[0] == seeds[1]:
             advice = "make layers and initializers inside build(), and give them no seed"
             raise LabError(f"{name}: the initial weights do not depend on the seed; {advice}")
 
 
 def probe_model(model, train: Split, name: str = "the model") -> tuple[list[float], list[str]]:
-    """Train a new model for two steps on eight images; return what it shows, and the names of loss and metrics.
+    """Train a new model for two steps on eight images; return numbers that identify it, and its metrics' names.
 
-    What it shows: the losses of the two steps, the loss in inference after them, and the norm of each initial weight.
-    The model is left as it was. Raises LabError, in one line, for one that cannot be trained, and for a metric that
-    is named like another column of the record.
+    The numbers are the losses of the two steps, the loss in inference after them, and the norm of each initial weight.
+    The model is left as it was. Raises LabError if it cannot be trained, or a metric has the name of another column.
     """
-    x, y = tf.convert_to_tensor(train.x[:PROBE_IMAGES]), tf.convert_to_tensor(train.y[:PROBE_IMAGES])
+    x, y = tf.convert_to_tensor(train.x[:8]), tf.convert_to_tensor(train.y[:8])
     norms = [float(np.linalg.norm(np.asarray(weight, np.float64))) for weight in model.get_weights()]
     losses = []
     try:
-        model.optimizer.build(model.trainable_variables)
-        state = [variable.numpy() for variable in all_variables(model)]
-        for step in (model.train_step, model.train_step, model.test_step):
-            for metric in model.metrics:
-                metric.reset_state()
-            losses.append(float(step((x, y))["loss"]))
+        with unchanged(model):
+            for step in (model.train_step, model.train_step, model.test_step):
+                for metric in model.metrics:
+                    metric.reset_state()
+                losses.append(float(step((x, y))["loss"]))
     except Exception as error:
         if "sparse" in str(model.loss):
             raise LabError(f"{name}: the labels are one-hot; use categorical_crossentropy, not {model.loss}") from None
         raise LabError(f"{name} cannot be trained: {first_line(error)}") from None
-    assign_all(all_variables(model), state)
     results = [(metric.name, metric.result()) for metric in model.metrics]
     names = [one for name, result in results for one in (result if isinstance(result, dict) else [name])]
     for metric in names:
         if metric in COLUMN_NAMES or metric.startswith(("val_", "clean_", "test_")) or names.count(metric) > 1:
             raise LabError(f"{name}: a metric is named {metric!r}, as is another column of the record; rename it")
     return losses + norms, names
-
-
-def all_variables(model) -> list:
-    """All that a step of training changes, metrics aside, which start anew each epoch."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def assign_all(variables: list, values: list) -> None:
-    """Give each variable its value."""
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

@@ -23,23 +23,21 @@ from tqdm.auto import tqdm
 
 from mnist_lab.data import Digits, cut_digits, digest_digits, load_digits
 from mnist_lab.errors import LabError
-from mnist_lab.training.backend import keras, use_one_thread
+from mnist_lab.training.backend import keras, tf
 from mnist_lab.training.checks import build_model, first_line
 from mnist_lab.training.trainer import Trainer, to_tensors
 
-# joblib replaces a worker that has grown much, which keeps memory in bounds and loses nothing: no news for a reader
-warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed")  # when a run fails
+# joblib replaces a worker that has grown much, and cancels the other runs when one fails: no news for a reader
+warnings.filterwarnings("ignore", r"A worker stopped while some jobs|\d+ tasks (which were still|have been)")
 
 CLEAN = 10_000  # training images that are evaluated in inference mode
-CACHED_TRAINERS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
     """One run to train. Jobs of equal `source` differ by their seed alone."""
 
-    name: str  # for messages: "study mlp_depth, depth=7, seed 3"
+    name: str  # "study mlp_depth, depth=7, seed 3"
     seed: int
     source: str
     builder: bytes  # build and its settings, pickled
@@ -56,10 +54,7 @@ class Job:
 
 
 def pack_builder(build: Callable, settings: dict, modules: set, name: str) -> bytes:
-    """Pickle a builder and its settings for a worker, with the user's own modules as they are here.
-
-    Raises LabError, in one line that begins with `name`, for what cannot be pickled.
-    """
+    """Pickle a builder, its settings and the user's own modules; raises LabError, which begins with `name`."""
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -68,9 +63,6 @@ def pack_builder(build: Callable, settings: dict, modules: set, name: str) -> by
     except Exception as error:
         fault = first_line(error).split(". ")[0]
         raise LabError(f"{name}: build() uses what no worker can be sent ({fault}); make it inside build()") from None
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
     return builder
 
 
@@ -108,19 +100,14 @@ def train_all(name: str, jobs: list[Job], workers: int, terminal: bool) -> Itera
             raise LabError(f"{name}: {fault}; run again, with fewer workers if it happens again") from None
 
 
-# of this worker process: the digits it trained on last, and the trainers it used last
-_digits: dict[str, Digits] = {}
-_trainers: dict[str, Trainer] = {}
+_digits: dict[str, Digits] = {}  # those this worker process trained on last
+_trainers: dict[str, Trainer] = {}  # the three it used last
 
 
 def _train_one(number: int, job: Job, policy: str) -> tuple:
-    """One run, in a worker process: its history with the test scores, and the probabilities to keep, if any.
-
-    What goes wrong comes back in one line, in the place of the history.
-    """
+    """One run, in a worker process: its history, or what went wrong in one line; and the probabilities to keep."""
     try:
-        _leave_with_parent()
-        use_one_thread()
+        _prepare_process()
         keras.backend.clear_session(free_memory=False)  # else the names of metrics count up from run to run
         keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
         keras.utils.set_random_seed(job.seed)
@@ -130,7 +117,7 @@ def _train_one(number: int, job: Job, policy: str) -> tuple:
         trainer = _trainers.pop(job.source, None) or Trainer(model, digits.train, job.fit["batch_size"])
         trainer.restart(model)
         _trainers[job.source] = trainer  # the one used last is the last
-        if len(_trainers) > CACHED_TRAINERS:
+        if len(_trainers) > 3:
             _trainers.pop(next(iter(_trainers)))
         evaluate = {"val": digits.val, "clean": digits.train[:CLEAN]}
         history = trainer.fit(digits.train, epochs=job.fit["epochs"], seed=job.seed, evaluate=evaluate)
@@ -144,10 +131,12 @@ def _train_one(number: int, job: Job, policy: str) -> tuple:
 
 
 @cache
-def _leave_with_parent() -> None:
-    """End this process soon after its parent is killed: it would train on for nobody otherwise."""
+def _prepare_process() -> None:
+    """One thread and no GPU, since bits depend on them; and an end soon after the parent is killed."""
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # sent to all at once, it is the parent's to answer
-
     parent = os.getppid()
 
     def watch():

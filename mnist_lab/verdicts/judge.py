@@ -1,4 +1,4 @@
-"""From claims to a verdict.
+"""From claims to a verdict; and the comparison of a study's values with one of them.
 
 A conclusion is *reproduced* if the 95 % intervals of all its claims lie on the claimed side of the limit. It is
 *contradicted* if for some claim the opposite holds: by its interval, and by its one-sided p-value after Holm's
@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
 from mnist_lab.errors import LabError
-from mnist_lab.studies.results import Results
-from mnist_lab.verdicts.stats import Estimate, adjust
+from mnist_lab.studies.results import TITLES, Results, in_percent
+from mnist_lab.verdicts.stats import Estimate, adjust, check_seeds, difference
 
 LEVEL = 0.05
 MATTERS = 0.2  # pp, twenty images in ten thousand: the smallest difference that matters
@@ -128,3 +129,19 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     if verdict != "reproduced" and as_read and all(as_read):
         verdict = "artefact"
     return Verdict(conclusion, verdict, *pairs[decides])
+
+
+def compare(results: Results, reference: object, metric: str = "val_accuracy") -> pd.DataFrame:
+    """A table of `metric` at the last epoch: each value minus `reference`, accuracies in percentage points (pp).
+
+    One row per value, as text with Welch's 95 % interval. Raises LabError if `reference` is not one of the values, if
+    a value has fewer than two seeds, or if a number is missing or infinite.
+    """
+    last, where = results.last(metric), f"compare: {results.name}"
+    if reference not in last:
+        raise LabError(f"{where}: no {results.vary} {reference!r}; expected one of {', '.join(map(str, last))}")
+    seeds = {v: check_seeds(in_percent(metric, last[v]), f"{where}, {results.vary} {v}, {metric}") for v in last}
+    number = "+.4f" if metric.endswith("loss") else "+.2f"
+    rows = {str(v): difference(seeds[v], seeds[reference]).format(number) for v in last if v != reference}
+    title = TITLES.get(metric, metric).replace("(%)", "(pp)")
+    return pd.DataFrame({f"{title} − that of {reference}": rows}).rename_axis(results.vary)

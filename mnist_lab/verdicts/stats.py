@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 import scipy  # scipy.stats takes a second to import, so it is left to load on first use
 
 from mnist_lab.errors import LabError
-from mnist_lab.studies.results import TITLES, Results, in_percent
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,22 +86,6 @@ def adjust(p_values: np.ndarray) -> np.ndarray:
     adjusted = np.empty(len(p_values))
     adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
     return adjusted
-
-
-def compare(results: Results, reference: object, metric: str = "val_accuracy") -> pd.DataFrame:
-    """A table of `metric` at the last epoch: each value minus `reference`, accuracies in percentage points (pp).
-
-    One row per value, as text with Welch's 95 % interval. Raises LabError if `reference` is not one of the values, if
-    a value has fewer than two seeds, or if a number is missing or infinite.
-    """
-    last, where = results.last(metric), f"compare: {results.name}"
-    if reference not in last:
-        raise LabError(f"{where}: no {results.vary} {reference!r}; expected one of {', '.join(map(str, last))}")
-    seeds = {v: check_seeds(in_percent(metric, last[v]), f"{where}, {results.vary} {v}, {metric}") for v in last}
-    number = "+.4f" if metric.endswith("loss") else "+.2f"
-    rows = {str(v): difference(seeds[v], seeds[reference]).format(number) for v in last if v != reference}
-    title = TITLES.get(metric, metric).replace("(%)", "(pp)")
-    return pd.DataFrame({f"{title} − that of {reference}": rows}).rename_axis(results.vary)
 
 
 def check_seeds(values: np.ndarray, where: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Is training as good as `model.fit`? Twenty seeds each way, from the same first weights, on all 50,000 images.
 
-    python tests/agreement.py            seeds 0 to 19; about six minutes on two cores
-    python tests/agreement.py 20         seeds 20 to 39
+    python tests/benchmarks/agreement.py            seeds 0 to 19; about six minutes on two cores
+    python tests/benchmarks/agreement.py 20         seeds 20 to 39
 
 One hidden layer of 256 units, dropout 0.2, eight epochs, one thread a run.
 """
@@ -12,14 +12,17 @@ import numpy as np
 from joblib import Parallel, delayed
 
 import mnist_lab as lab
+from mnist_lab import keras
 
 SEEDS = 20
 
 
 def train(ours: bool, seed: int) -> dict[str, float]:
-    from mnist_lab.train import fit, keras, use_one_thread
+    from mnist_lab.training.backend import tf
 
-    use_one_thread()
+    if tf.config.threading.get_intra_op_parallelism_threads() != 1:  # the first run in this process
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     digits = lab.load_digits("flat")
     keras.utils.set_random_seed(seed)
     network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(256, activation="sigmoid")])
@@ -28,7 +31,7 @@ def train(ours: bool, seed: int) -> dict[str, float]:
     network.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=["accuracy"])
     settings = {"batch_size": 64, "epochs": 8, "validation_data": (digits.val.x, digits.val.y)}
     if ours:
-        history = fit(network, digits.train.x, digits.train.y, seed=seed, **settings)
+        history = lab.fit(network, digits.train.x, digits.train.y, seed=seed, **settings)
     else:
         history = network.fit(digits.train.x, digits.train.y, verbose=0, **settings).history
     return {metric: values[-1] for metric, values in history.items()}
@@ -39,10 +42,7 @@ if __name__ == "__main__":
     ways = [(ours, seed) for seed in range(first, first + SEEDS) for ours in (True, False)]
     scores = Parallel(2)(delayed(train)(*way) for way in ways)
     print(f"seeds {first} to {first + SEEDS - 1}, at the last epoch")
-    for metric, scale in (("accuracy", 100), ("val_accuracy", 100), ("loss", 1000), ("val_loss", 1000)):
-        a, b = (
-            scale * np.array([s[metric] for s, (o, _) in zip(scores, ways, strict=True) if o is way])
-            for way in (True, False)
-        )
-        unit = "points" if scale == 100 else "thousandths"
-        print(f"{metric}: ours {lab.spread(a)}, fit {lab.spread(b)}, ours less fit {lab.difference(a, b)} {unit}")
+    for metric, scale, unit in (("accuracy", 100, "pp"), ("val_accuracy", 100, "pp"), ("val_loss", 1000, "/ 1000")):
+        values = scale * np.array([score[metric] for score in scores])  # ours and Keras's in turn
+        a, b = values[::2], values[1::2]
+        print(f"{metric}: ours {lab.spread(a)}, fit {lab.spread(b)}; ours − fit {lab.difference(a, b)} {unit}")

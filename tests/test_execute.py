@@ -1,0 +1,155 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import psutil
+import pytest
+from jupyter_client.manager import AsyncKernelManager
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from mnist_lab.errors import LabError
+from mnist_lab.execute import execute
+
+BEGIN = "import os, pathlib, sys, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+NOTEBOOKS = {
+    "good": [
+        "import sys, time\nprint(1)\ntime.sleep(0.5)\nprint(2)",
+        "print('not kept', file=sys.stderr)",
+        "3",
+        "1 / 0",
+    ],
+    "error": ["1", "1 / 0"],
+    "lines": ["raise ValueError('a\\nb')"],
+    "lab_error": ["from mnist_lab import LabError", "raise LabError('units must be an integer >= 1 (got 0)')"],
+    "dies": ["import os, signal", "os.kill(os.getpid(), signal.SIGKILL)"],
+    "saved": ["with open('saved.ipynb', 'a') as file:\n    _ = file.write(' ')"],
+}
+
+
+def write(path, sources, **metadata):
+    cells = [new_code_cell(source, id=f"cell{number}") for number, source in enumerate(sources)]
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# title", id="title"), *cells], metadata=metadata), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """Six notebooks, executed by `mnist-lab run`, of which five fail: their folder, bytes before, and the process."""
+    folder = tmp_path_factory.mktemp("project") / "notebooks"
+    folder.mkdir()
+    for name, sources in NOTEBOOKS.items():
+        path = write(folder / f"{name}.ipynb", sources, title="mine", language_info={"name": "python", "version": "1"})
+    notebook = nbformat.read(path := folder / "good.ipynb", as_version=4)
+    *_, kept, fails = notebook.cells
+    kept.metadata["tags"], fails.metadata["tags"] = ["nbval-ignore-output"], ["raises-exception"]
+    kept.outputs = [new_output("stream", text="stored\n")]
+    nbformat.write(notebook, path)
+    before = {path.stem: path.read_bytes() for path in folder.iterdir()}
+    command = [sys.executable, "-m", "mnist_lab", "run"]
+    return folder, before, subprocess.run(command, cwd=folder.parent, capture_output=True, text=True)
+
+
+def test_each_notebook_that_fails_is_one_line_and_stays_as_it_was(outcome):
+    folder, before, process = outcome
+    assert process.returncode == 1
+    assert [line.split(":")[0] for line in process.stdout.splitlines()] == ["notebooks/good.ipynb"]
+    assert sorted(process.stderr.splitlines()) == [
+        "mnist-lab: notebooks/dies.ipynb, code cell 2: the kernel died",
+        "mnist-lab: notebooks/error.ipynb, code cell 2: ZeroDivisionError: division by zero",
+        "mnist-lab: notebooks/lab_error.ipynb, code cell 2: units must be an integer >= 1 (got 0)",
+        "mnist-lab: notebooks/lines.ipynb, code cell 1: ValueError: a",
+        "mnist-lab: notebooks/saved.ipynb: changed while it was executed, and left as it is now; run it again",
+        "not kept",
+    ]
+    expected = before | {"saved": before["saved"] + b" "}
+    after = {path.stem: path.read_bytes() for path in folder.iterdir()}
+    assert {name for name in after if after[name] != expected[name]} == {"good"}
+
+
+def test_an_executed_notebook_has_its_outputs_and_nothing_of_this_machine(outcome):
+    notebook = nbformat.read(outcome[0] / "good.ipynb", as_version=4)
+    outputs = [[output.get("text") for output in cell.get("outputs", [])] for cell in notebook.cells]
+    assert outputs == [[], ["1\n2\n"], [], ["stored\n"], [None]]
+    assert [cell.get("execution_count") for cell in notebook.cells] == [None, 1, 2, 3, 4]
+    assert notebook.cells[1].metadata == {}
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert notebook.metadata == {"title": "mine", "kernelspec": kernel, "language_info": {"name": "python"}}
+
+
+def test_notebooks_run_side_by_side_or_one_after_the_other_and_each_once(tmp_path):
+    log = "with open('log', 'a') as file:\n    _ = file.write('{} ')\n"
+    wait = f"""{BEGIN}end = time.time() + float(os.environ['SECONDS'])
+while time.time() < end and pathlib.Path('log').read_text().count('begin') < 2:
+    time.sleep(0.02)"""
+    texts = {name: [log.format("begin"), wait, log.format(f"end {name}")] for name in "ab"}
+    paths = [write(tmp_path / f"{name}.ipynb", texts[name]) for name in texts]
+    assert asyncio.run(execute([*paths, paths[0]], {"SECONDS": "0.5"}, 1, []))
+    assert (tmp_path / "log").read_text() == "begin end a begin end b "
+    (tmp_path / "log").unlink()
+    assert asyncio.run(execute(paths, {"SECONDS": "20"}, 2, []))
+    assert (tmp_path / "log").read_text().startswith("begin begin ")
+
+
+HEAD = """{"nbformat": %d, "nbformat_minor": 0, "%s": [],
+"metadata": {"kernelspec": {"name": "n", "display_name": "N", "language": "%s"}}}"""
+EXPECTED = "must be a notebook of format 4 for python (got"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"cells": [{"source": "precious"}]}', f"{EXPECTED} another kind of file)"),
+        (HEAD % (3, "worksheets", "python"), f"{EXPECTED} format 3 for python)"),
+        (HEAD % (4, "cells", "R"), f"{EXPECTED} format 4 for R)"),
+    ],
+)
+def test_what_is_no_notebook_is_refused_before_any_is_executed(content, message, tmp_path):
+    (path := tmp_path / "n.ipynb").write_text(content)
+    with pytest.raises(LabError) as error:
+        asyncio.run(execute([write(tmp_path / "first.ipynb", [BEGIN]), path], {}, 2, []))
+    assert str(error.value) == f"{path}: {message}"
+    assert not (tmp_path / "pid").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ there")
+@pytest.mark.parametrize(("begun", "number", "times"), [(False, 2, 1), (True, 2, 999), (True, 15, 1)])
+def test_stopped_it_says_so_once_and_leaves_notebooks_and_no_process(begun, number, times, project):
+    cell = "try:\n    time.sleep(60)\nfinally:\n    pathlib.Path('tidied').touch()\n    sys.stderr.write('late')"
+    path = write(project / "notebooks" / "n.ipynb", [BEGIN + cell])
+    before = path.read_bytes()
+    process = psutil.Popen([sys.executable, "-m", "mnist_lab", "run"], stderr=subprocess.PIPE, text=True)
+    while not (kernels := process.children()) or (begun and not (path.parent / "pid").exists()):
+        assert process.poll() is None
+        time.sleep(0.02)
+    while process.poll() is None and times:
+        process.send_signal(number)
+        times -= 1
+        time.sleep(0.01)
+    assert process.communicate(timeout=20)[1] == "mnist-lab: stopped; every finished run is kept\n"
+    assert process.returncode == 130
+    assert (path.parent / "tidied").exists() == begun
+    assert not any(kernel.is_running() for kernel in kernels)
+    assert path.read_bytes() == before
+
+
+def test_a_cell_that_does_not_stop_is_killed(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(AsyncKernelManager, "shutdown_wait_time", 0.5)
+    endless = BEGIN + "while True:\n    try:\n        time.sleep(60)\n    except KeyboardInterrupt:\n        print(1)"
+    paths, stops = [write(tmp_path / "n.ipynb", [endless]), write(tmp_path / "waits.ipynb", [BEGIN])], []
+    before = paths[0].read_bytes()
+
+    async def stop_when_it_executes():
+        execution = asyncio.create_task(execute(paths, {}, 1, stops))
+        while not (tmp_path / "pid").exists():
+            await asyncio.sleep(0.02)
+        stops.append(signal.SIGINT)
+        return await execution
+
+    assert not asyncio.run(stop_when_it_executes())
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+    assert paths[0].read_bytes() == before
+    assert capfd.readouterr() == ("", "")

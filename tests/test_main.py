@@ -1,0 +1,105 @@
+import os
+import re
+import signal
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from records import A, B, C, make_run
+
+from mnist_lab.__main__ import main
+from mnist_lab.studies.record import write_runs
+
+STUDY = """
+import mnist_lab as lab
+from program import build, load_few
+study = lab.Study("s", build, {"epochs": 2}, vary="units", over=(4, 5), seeds=(0,))
+results = lab.run(study, load_few())
+lab.save(lab.plot_curves(results), "s")
+results
+"""
+
+
+@pytest.fixture(autouse=True)
+def signals(monkeypatch):
+    """`mnist-lab run` handles signals to the end of its process; here that is the process of the tests."""
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+
+
+def read_files(project):
+    return {path.name: path.read_bytes() for path in project.glob("*/[!.]*")}
+
+
+def test_record_then_replay_then_check_and_nothing_changes(project, monkeypatch, capfd):
+    path = os.pathsep.join([os.path.dirname(make_run.__code__.co_filename), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    nbformat.write(new_notebook(cells=[new_code_cell(STUDY, id="c")]), project / "notebooks" / "n.ipynb")
+    assert main(["run", "--record", "--workers", "2"]) == 0
+    printed = capfd.readouterr()
+    assert "s: training 2 runs on 2 workers" in printed.err
+    assert re.fullmatch(r"notebooks/n.ipynb: \d+\.\d s\n", printed.out)
+    files = read_files(project)
+    assert set(files) == {"n.ipynb", "s.csv", "s.png"}
+    assert b"2 workers" not in files["n.ipynb"]
+
+    assert main(["run", "notebooks/n.ipynb"]) == 0
+    assert capfd.readouterr().err == ""
+    assert read_files(project) == files
+
+    assert main(["run", "--check", "1"]) == 0
+    printed = capfd.readouterr().err
+    units, seed = re.search(r"picked: s.csv, (\d), seed (\d)\n", printed).groups()
+    assert f"study s, units={units}, seed {seed}: equal to the last bit" in printed
+    assert read_files(project) == files
+
+
+def test_notebooks_share_the_cores_unless_they_train_and_check_names_what_it_picks(project, monkeypatch, capsys):
+    calls = []
+
+    async def execute(paths, settings, kernels, stops):
+        calls.append(([path.as_posix() for path in paths], settings, kernels))
+        return True
+
+    monkeypatch.setattr("mnist_lab.execute.execute", execute)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    for name in ("b", "a"):
+        nbformat.write(new_notebook(), project / "notebooks" / f"{name}.ipynb")
+    write_runs(project / "img" / "s.csv", [make_run(A), make_run(B, seed=1)])
+    write_runs(project / "img" / "s.local.csv", [make_run(C)])
+
+    assert main(["run"]) == main(["run", "--record", "--workers", "2", "b.ipynb"]) == main(["run", "--check", "2"]) == 0
+    picked = capsys.readouterr().err.removeprefix("picked: ").strip().split("; ")
+    assert sorted(picked) == ["s.csv, a, b, seed 0", "s.csv, a, b, seed 1"]
+    both, keys = ["notebooks/a.ipynb", "notebooks/b.ipynb"], (A, B) if picked[0][-1] == "0" else (B, A)
+    assert calls == [
+        (both, {"MNIST_LAB_MODE": "replay"}, 3),
+        (["b.ipynb"], {"MNIST_LAB_MODE": "record", "MNIST_LAB_WORKERS": "2"}, 1),
+        (both, {"MNIST_LAB_MODE": f"check={','.join(keys)}"}, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run", "notebooks: no notebooks there; go to the project's folder"),
+        ("run notebooks/m.ipynb", "notebooks/m.ipynb: cannot be read (No such file or directory)"),
+        ("run --workers 0", "--workers must be an integer >= 1 (got 0)"),
+        ("run --check -1", "--check must be an integer >= 1 (got -1)"),
+        ("run --check 1", "--check must be at most 0, the number of recorded runs (got 1)"),
+        ("run --check 1 img/s.csv", "--check picks from all recorded runs: name no notebooks"),
+        ("verdicts", "img/mlp_depth.csv: no recorded run; train with: mnist-lab run --record"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message, project, capsys):
+    assert main(arguments.split()) == 1
+    assert capsys.readouterr().err == f"mnist-lab: {message}\n"
+
+
+def test_clean_removes_what_was_not_recorded(project, capsys):
+    for name in ("s.csv", "s.local.csv", "s.local.npz", "my.local.notes"):
+        (project / "img" / name).touch()
+    os.chdir(project / "notebooks")
+    assert main(["clean"]) == main(["clean"]) == 0
+    removed = "removed ../img/s.local.csv\nremoved ../img/s.local.npz\n"
+    assert capsys.readouterr().out == f"{removed}nothing to remove: no img/*.local.csv\n"
+    assert set(read_files(project)) == {"s.csv", "my.local.notes"}
