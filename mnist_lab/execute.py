@@ -28,9 +28,10 @@ class _Client(NotebookClient):
             found = f"format {notebook.nbformat} for {language}"
         if found != "format 4 for python":
             raise LabError(f"{path}: must be a notebook of format 4 for python (got {found})")
+        notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        notebook.metadata["language_info"] = {"name": "python"}  # without the version of this machine
         super().__init__(
             notebook,
-            kernel_name="python3",
             record_timing=False,
             coalesce_streams=True,  # printed text arrives in pieces, by the clock
             extra_arguments=["--log-level=CRITICAL", "--InteractiveShell.xmode=Minimal"],  # for a quiet, quick stop
@@ -41,12 +42,13 @@ class _Client(NotebookClient):
             return super().process_message(msg, cell, cell_index)
         text = msg["content"]["text"]
         if text.isspace() or not self.stops:  # once stopped, only what clears a progress bar, and no traceback
+            self.bar.clear()
             print(text, end="", file=sys.stderr, flush=True)
 
     async def run(self, env: dict[str, str], free: asyncio.Semaphore, bar: tqdm) -> bool:
         """Execute the notebook, print its time or what failed, and end its kernel; return whether it succeeded."""
-        kernel = self.create_kernel_manager()
-        cells = asyncio.create_task(self.execute_cells(env, free, bar))
+        self.bar, kernel = bar, self.create_kernel_manager()
+        cells = asyncio.create_task(self.execute_cells(env, free))
         try:
             while not (cells.done() or self.stops):
                 await asyncio.wait([cells], timeout=0.1)
@@ -63,7 +65,7 @@ class _Client(NotebookClient):
         finally:
             await kernel.shutdown_kernel(now=cells.cancelling() > 0 or not await kernel.is_alive())
 
-    async def execute_cells(self, env: dict[str, str], free: asyncio.Semaphore, bar: tqdm) -> float:
+    async def execute_cells(self, env: dict[str, str], free: asyncio.Semaphore) -> float:
         """Execute all cells in a new kernel and replace the file; return the seconds it took. Raises LabError."""
         async with free:
             start = time.perf_counter()
@@ -77,15 +79,13 @@ class _Client(NotebookClient):
                         raise asyncio.CancelledError
                     if stored and "nbval-ignore-output" in cell.metadata.get("tags", []):  # it differs each time
                         cell.outputs = stored
-                    bar.update()
+                    self.bar.update()
             except CellExecutionError as error:
                 message = f"{error.ename}: {error.evalue.strip()}".removeprefix("LabError: ").partition("\n")[0]
                 raise LabError(f"{self.path}, code cell {self.code_cells_executed}: {message}") from None
             except RuntimeError:
                 raise LabError(f"{self.path}, code cell {self.code_cells_executed}: the kernel died") from None
         self.set_widgets_metadata()
-        self.nb.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        self.nb.metadata["language_info"] = {"name": "python"}  # without the version of this machine
         if read_text(self.path) != self.text:
             raise LabError(f"{self.path}: changed while it was executed, and left as it is now; run it again")
         replace_file(self.path, lambda file: file.write(f"{nbformat.writes(self.nb)}\n".encode()))

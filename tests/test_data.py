@@ -8,51 +8,44 @@ from mnist_lab.data import Digits, Split, check_digits, check_integer, cut_digit
 from mnist_lab.errors import LabError
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.0, True, "1", None, np.float32(1), np.bool_(True)])
-def test_a_number_that_is_no_integer_or_too_small_is_refused(value):
-    check_integer("epochs", np.int64(1), 1)
-    with pytest.raises(LabError) as error:
-        check_integer("epochs", value, 1)
-    assert str(error.value) == f"epochs must be an integer >= 1 (got {value!r})"
-
-
-def test_pixels_and_labels_are_those_of_mnist():
-    digits = load_digits("image", holdout=0)
-    pixels = np.rint(digits.train.x * 255).astype(np.uint8).reshape(-1, 28, 28)
+def test_pixels_and_labels_are_those_of_mnist_and_holdout_is_their_end():
+    digits, held_out = load_digits("image", holdout=0), load_digits("flat", holdout=7)
+    train = digits.train
     # the published SHA-256 of x_train and y_train
+    pixels, labels = (
+        np.rint(train.x * 255).astype(np.uint8).reshape(-1, 28, 28),
+        train.y.argmax(axis=1).astype(np.uint8),
+    )
     assert hashlib.sha256(pixels).hexdigest() == "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757"
-    labels = digits.train.y.argmax(axis=1).astype(np.uint8)
     assert hashlib.sha256(labels).hexdigest() == "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13"
-    assert digits.train.x.dtype == digits.train.y.dtype == np.float32
-    assert (digits.train.x.min(), digits.train.x.max()) == (0, 1)
-    assert digits.train.y.shape == (60_000, 10)
-    assert (digits.train.y.sum(axis=1) == 1).all()
-
-
-def test_holdout_is_the_end_of_the_training_set_in_both_forms(flat):
-    everything, held_out = load_digits("image", holdout=0), load_digits("flat", holdout=7)
+    assert (train.x.shape, train.x.dtype, train.y.dtype) == ((60_000, 28, 28, 1), np.float32, np.float32)
+    assert (train.x.min(), train.x.max(), set(train.y.sum(axis=1))) == (0, 1, {1})
+    assert digits.val is digits.test
     assert [len(held_out.train), len(held_out.val), len(held_out.test)] == [59_993, 7, 10_000]
-    assert everything.train.x.shape == (60_000, 28, 28, 1)
-    assert (held_out.val.x == everything.train.x[-7:].reshape(7, 784)).all()
-    assert (held_out.val.y == everything.train.y[-7:]).all()
-    assert [len(flat.train), len(flat.val)] == [50_000, 10_000]
-    assert everything.val is everything.test
+    assert (held_out.val.x == train.x[-7:].reshape(7, 784)).all()
+    assert (held_out.val.y == train.y[-7:]).all()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"form": "flatt"}, "form must be one of 'flat', 'image' (got 'flatt')"),
-        ({"form": 3}, "(got 3)"),
-        ({"holdout": -1}, "holdout must be an integer from 0 to 59,999 (got -1)"),
-        ({"holdout": 60_000}, "(got 60000)"),
-        ({"holdout": True}, "(got True)"),
+        ({"form": "flatt"}, r"form must be one of 'flat', 'image' \(got 'flatt'\)"),
+        ({"holdout": -1}, r"holdout must be an integer from 0 to 59,999 \(got -1\)"),
+        ({"holdout": 60_000}, "got 60000"),
+        ({"holdout": True}, "got True"),
     ],
 )
-def test_a_bad_argument_is_refused_in_one_line(arguments, message):
-    with pytest.raises(LabError) as error:
+def test_a_bad_argument_is_refused(arguments, message):
+    with pytest.raises(LabError, match=message):
         load_digits(**arguments)
-    assert message in str(error.value)
+
+
+def test_a_number_that_is_no_integer_or_too_small_is_refused():
+    check_integer("epochs", np.int64(1), 1)
+    for value in (0, 1.0, True, "1", None, np.float32(1), np.bool_(True)):
+        with pytest.raises(LabError) as error:
+            check_integer("epochs", value, 1)
+        assert str(error.value) == f"epochs must be an integer >= 1 (got {value!r})"
 
 
 def test_a_damaged_or_missing_file_is_an_error(tmp_path, monkeypatch):
@@ -67,22 +60,19 @@ def test_a_damaged_or_missing_file_is_an_error(tmp_path, monkeypatch):
         load_digits()
 
 
-@pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_digits_that_cannot_be_trained_on_are_refused_by_the_name_of_the_split(part, few):
-    splits = {name: getattr(few, name) for name in ("train", "val", "test")}
-    x, y = splits[part].x, splits[part].y
+def test_digits_that_cannot_be_trained_on_are_refused_by_the_name_of_the_split(few):
+    x, y = few.val.x, few.val.y
     for split, message in (
         (Split(x[:0], y[:0]), "holds no images"),
         (Split(np.where(x == 0, np.nan, x), y), "must hold finite numbers"),
         (Split(x.astype(object), y), "must hold finite numbers"),
+        (Split(x[:, :9], y), r"has shapes \(.*\), but digits.train has"),
     ):
-        with pytest.raises(LabError, match=f"study s: digits.{part} {message}"):
-            check_digits(Digits(**splits | {part: split}), "study s")
-    with pytest.raises(LabError, match=r"study s: digits.* has shapes \(\(.*\), but digits.train has"):
-        check_digits(Digits(**splits | {part: Split(x[:, :9], y)}), "study s")
+        with pytest.raises(LabError, match=f"study s: digits.val {message}"):
+            check_digits(Digits(few.train, split, few.test), "study s")
     with pytest.raises(LabError, match=r"must be what lab.load_digits returns \(got a tuple\)"):
         check_digits((x, y), "study s")
-    with pytest.raises(LabError, match="one label per image .got 3 images, 2 labels"):
+    with pytest.raises(LabError, match=r"one label per image .got 3 images, 2 labels"):
         Split(x[:3], y[:2])
 
 
@@ -91,20 +81,16 @@ def test_the_first_training_images_are_taken_and_never_more_than_there_are(few):
     assert (part.train.x == few.train.x[:100]).all()
     assert (len(part.train), part.val, part.test) == (100, few.val, few.test)
     assert cut_digits(few, None) is cut_digits(few, 500) is few
-    for size in (501, 0, -5, 1.5):
-        with pytest.raises(LabError, match=rf"train_size must be .* \(got {size}\)"):
-            cut_digits(few, size)
+    with pytest.raises(LabError, match=r"train_size must be .* \(got 501\)"):
+        cut_digits(few, 501)
 
 
 def test_the_digest_sees_each_pixel_and_label_and_which_split_it_is_in(few):
     x, y = few.test.x.copy(), few.test.y.copy()
-    x[-1, -1] += 1e-6
     y[-1] = y[-1, ::-1]
-    tests = few.test, Split(x, few.test.y), Split(few.test.x, y), few.val
-    digests = [digest_digits(Digits(few.train, few.val, test)) for test in tests]
-    assert len({*digests, digest_digits(Digits(few.train, few.test, few.val))}) == 5
-    assert digest_digits(Digits(few.train[:], few.val, few.test)) == digests[0]
     changed = Digits(few.train, few.val, Split(x, few.test.y))
-    before = digest_digits(changed)
-    x[0, 0] += 1
-    assert digest_digits(changed) != before
+    same = digest_digits(few)
+    assert digest_digits(Digits(few.train[:], few.val, few.test)) == digest_digits(changed) == same
+    x[-1, -1] += 1e-6
+    others = changed, Digits(few.train, few.val, Split(few.test.x, y)), Digits(few.train, few.test, few.val)
+    assert len({same, *map(digest_digits, others)}) == 4

@@ -8,47 +8,38 @@ from mnist_lab.files import find_images, find_project, lock, read_text, replace_
 
 
 def test_the_project_is_the_nearest_folder_with_notebooks_or_img(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (find_project(), find_images()) == (tmp_path, Path("img"))  # outside a project
     (tmp_path / "notebooks" / "more").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     for folder, images in (("notebooks", "../img"), ("notebooks/more", "../../img"), ("elsewhere", "../img")):
         monkeypatch.chdir(tmp_path / folder)
-        assert find_images() == Path(images)
-        assert find_project() == tmp_path
+        assert (find_project(), find_images()) == (tmp_path, Path(images))
     (tmp_path / "elsewhere" / "img").mkdir()
     assert find_images() == Path("img")
 
 
-def test_outside_a_project_the_current_folder_is_taken(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert (find_project(), find_images()) == (tmp_path, Path("img"))
+def test_text_is_read_without_the_mark_that_a_spreadsheet_adds_and_other_bytes_are_named_by_line(tmp_path):
+    path = tmp_path / "a.csv"
+    with pytest.raises(LabError, match=r"a\.csv: cannot be read \(No such file"):
+        read_text(path)
+    path.write_bytes("\ufeffü\r\n".encode())
+    assert read_text(path) == "ü\r\n"
+    path.write_bytes(b"a\nb\xfc\n")
+    with pytest.raises(LabError, match=r"a\.csv, line 2: byte b'\\xfc' is not UTF-8; save the file as UTF-8"):
+        read_text(path)
 
 
-def test_text_is_read_with_or_without_the_mark_that_a_spreadsheet_adds(tmp_path):
-    (tmp_path / "a.csv").write_bytes("\ufeffü\r\n".encode())
-    assert read_text(tmp_path / "a.csv") == "ü\r\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a\nb\xfc\n", r"a\.csv, line 2: byte b'\\xfc' is not UTF-8; save the file as UTF-8"),
-        ("a".encode("utf-16"), r"a\.csv, line 1: byte b'\\xff' is not UTF-8"),
-        (None, r"a\.csv: cannot be read \(No such file"),
-    ],
-)
-def test_a_file_that_is_not_text_is_named_with_the_line(content, message, tmp_path):
-    if content:
-        (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(LabError, match=message):
-        read_text(tmp_path / "a.csv")
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"old")
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+
+    def fail(file):
+        file.write(b"new")
+        raise OSError("disk full")
+
     with pytest.raises(LabError, match=r"a\.csv: cannot be written \(disk full\); the old file is unchanged"):
-        replace_file(path, lambda file: file.write(b"new"))
+        replace_file(path, fail)
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("a.csv", b"old")]
 
 

@@ -25,6 +25,9 @@ from joblib.externals.loky import get_reusable_executor
 import mnist_lab as lab
 from mnist_lab import keras
 
+RANGES = {"rotation_range": 9, "width_shift_range": 0.1, "height_shift_range": 0.1, "zoom_range": 0.15}
+SHEAR = 0.22  # radian
+
 
 def mlp(depth=1):
     network = keras.Sequential([keras.Input((784,))])
@@ -36,49 +39,31 @@ def mlp(depth=1):
     return network
 
 
-def cnn():
-    layers = keras.layers
-    network = keras.Sequential([keras.Input((28, 28, 1))])
-    network.add(layers.Conv2D(32, 3, activation="relu"))
-    network.add(layers.Conv2D(64, 3, activation="relu"))
-    for layer in (layers.MaxPooling2D(2), layers.Dropout(0.25), layers.Flatten(), layers.Dense(128, activation="relu")):
-        network.add(layer)
-    network.add(layers.Dropout(0.5))
-    network.add(layers.Dense(10, activation="softmax"))
-    network.compile(keras.optimizers.Adadelta(1.0), "categorical_crossentropy", metrics=["accuracy"])
-    return network
-
-
-RANGES = {"rotation_range": 9, "width_shift_range": 0.1, "height_shift_range": 0.1, "zoom_range": 0.15}
-SHEAR = 0.22  # radian
-
-
-def augmented_cnn(warp=False):
-    layers = keras.layers
+def cnn(filters=(32, 64), kernel_size=3, dropout=0.25, units=128, warp=False, augmented=False):
     network = keras.Sequential([keras.Input((28, 28, 1))])
     if warp:
         network.add(lab.RandomWarp(**RANGES, shear_range=SHEAR, seed=0))
-    network.add(layers.Conv2D(64, 5, activation="relu"))
-    network.add(layers.Conv2D(64, 5, activation="relu"))
-    for layer in (layers.MaxPooling2D(2), layers.Dropout(0.2), layers.Flatten(), layers.Dense(256, activation="relu")):
+    for number in filters:
+        network.add(keras.layers.Conv2D(number, kernel_size, activation="relu"))
+    for layer in (keras.layers.MaxPooling2D(2), keras.layers.Dropout(dropout), keras.layers.Flatten()):
         network.add(layer)
-    network.add(layers.Dropout(0.5))
-    network.add(layers.Dense(10, activation="softmax"))
-    network.compile(keras.optimizers.Adam(0.001), "binary_crossentropy", metrics=["accuracy"])
+    network.add(keras.layers.Dense(units, activation="relu"))
+    network.add(keras.layers.Dropout(0.5))
+    network.add(keras.layers.Dense(10, activation="softmax"))
+    optimizer = keras.optimizers.Adam(0.001) if augmented else keras.optimizers.Adadelta(1.0)
+    network.compile(optimizer, "binary_crossentropy" if augmented else "categorical_crossentropy", metrics=["accuracy"])
     return network
 
 
+augmented_cnn = partial(cnn, (64, 64), 5, 0.2, 256, augmented=True)
+
+
 class Warm:
-    """What a process holds between its epochs."""
-
-    digits = network = trainer = images = None
-    batch_size = epochs = 0
+    """What a process holds between its epochs: all that `train` needs."""
 
 
-def warm_up(
-    build, form, batch_size, epochs, ours=True, one_thread=False, policy="float32", images=None, generator=False
-) -> None:
-    """Compile, and train once: with our trainer, else by `model.fit`, from Keras's `generator` of 2018 if asked."""
+def warm_up(build, form, batch_size, ours=True, one_thread=False, policy="float32", images=50_000, warped=False):
+    """Compile, and train once: with our trainer, else by `model.fit`, with `warped` from Keras's generator of 2018."""
     from mnist_lab.training.backend import tf
     from mnist_lab.training.trainer import Trainer
 
@@ -86,36 +71,32 @@ def warm_up(
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.config.set_dtype_policy(policy)
-    digits = lab.load_digits(form)
-    if images:
-        digits = lab.Digits(digits.train[:images], digits.val[: images // 5], digits.test)
-    Warm.digits, Warm.network, Warm.batch_size, Warm.epochs = digits, build(), batch_size, epochs
-    Warm.trainer = Trainer(Warm.network, digits.train, batch_size) if ours else None
-    if generator:
+    digits, network = lab.load_digits(form), build()
+    train, val = digits.train[:images], digits.val[: images // 5]
+    fit = partial(network.fit, train.x, train.y, batch_size, validation_data=(val.x, val.y), verbose=0)
+    if ours:
+        fit = partial(Trainer(network, train, batch_size).fit, train, epochs=1, seed=0, evaluate={"val": val})
+    elif warped:
         from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
         warp = ImageDataGenerator(**RANGES, shear_range=math.degrees(SHEAR), fill_mode="nearest")
-        Warm.images = warp.flow(digits.train.x, digits.train.y, batch_size=batch_size)
-    train()
+        fit = partial(
+            network.fit, warp.flow(train.x, train.y, batch_size), validation_data=fit.keywords["validation_data"]
+        )
+        fit.keywords["verbose"] = 0
+    Warm.fit, Warm.network, Warm.x, Warm.batch_size = fit, network, train.x, batch_size
+    train_epoch()
 
 
-def train() -> int:
-    digits, val = Warm.digits, (Warm.digits.val.x, Warm.digits.val.y)
-    if Warm.trainer:
-        Warm.trainer.fit(digits.train, epochs=Warm.epochs, seed=0, evaluate={"val": digits.val})
-    elif Warm.images:
-        Warm.network.fit(Warm.images, epochs=Warm.epochs, validation_data=val, verbose=0)
-    else:
-        fit = {"batch_size": Warm.batch_size, "epochs": Warm.epochs, "validation_data": val, "verbose": 0}
-        Warm.network.fit(digits.train.x, digits.train.y, **fit)
-    return Warm.epochs
+def train_epoch() -> None:
+    Warm.fit()
 
 
 def time_warp() -> float:
     """Seconds of the warp alone for an epoch's images, compiled, in the process that trains with it."""
     from mnist_lab.training.backend import tf
 
-    warp, x = tf.function(Warm.network.layers[0]), tf.convert_to_tensor(Warm.digits.train.x)
+    warp, x = tf.function(Warm.network.layers[0]), tf.convert_to_tensor(Warm.x)
     full = len(x) // Warm.batch_size * Warm.batch_size
     warp(x[: Warm.batch_size], training=True)
     began = time.perf_counter()
@@ -133,9 +114,9 @@ def start(*args, **options) -> ProcessPoolExecutor:
 def time_epoch(processes: list) -> float:
     """Seconds an epoch, of processes that train at once."""
     began = time.perf_counter()
-    trained = [process.submit(train) for process in processes]
-    epochs = sum(process.result() for process in trained)
-    return (time.perf_counter() - began) / epochs
+    for epoch in [process.submit(train_epoch) for process in processes]:
+        epoch.result()
+    return (time.perf_counter() - began) / len(processes)
 
 
 def compare(title: str, ways: dict[str, list], rounds: int) -> list[dict[str, float]]:
@@ -151,33 +132,18 @@ def compare(title: str, ways: dict[str, list], rounds: int) -> list[dict[str, fl
     return times
 
 
-def compare_epochs() -> None:
-    args = mlp, "flat", 64, 3
-    compare(
-        "an epoch of the MLP", {"fit": [start(*args, ours=False)], "one thread": [start(*args, one_thread=True)]}, 7
-    )
-
-
-def start_ways(build, batch_size, fit, **options) -> dict[str, list]:
-    args = build, "image", batch_size, 1
-    return {
+def compare_convolutional(title: str, build, batch_size, fit, **options) -> None:
+    args = build, "image", batch_size
+    ways = {
         "fit": [fit],
         "all threads": [start(*args, **options)],
         "two workers": [start(*args, one_thread=True, **options) for _ in range(2)],
         "all threads, mixed_bfloat16": [start(*args, policy="mixed_bfloat16", **options)],
     }
-
-
-def compare_cnn_epochs() -> None:
-    compare("an epoch of the CNN", start_ways(cnn, 128, start(cnn, "image", 128, 1, ours=False)), 5)
-
-
-def compare_augmented_epochs() -> None:
-    fit = start(augmented_cnn, "image", 64, 1, ours=False, images=10_000, generator=True)
-    ways = start_ways(partial(augmented_cnn, warp=True), 64, fit, images=10_000)
-    times = compare("an augmented epoch", ways, 5)
-    warp = ways["all threads"][0].submit(time_warp).result()
-    print(f"share of the warp: {100 * warp / statistics.median(t['all threads'] for t in times):.1f} %")
+    times = compare(title, ways, 5)
+    if title == "an augmented epoch":
+        share = ways["all threads"][0].submit(time_warp).result() / statistics.median(t["all threads"] for t in times)
+        print(f"share of the warp: {100 * share:.1f} %")
 
 
 def train_study(ours: bool) -> None:
@@ -189,30 +155,33 @@ def train_study(ours: bool) -> None:
             val = digits.val.x, digits.val.y
             mlp(depth).fit(digits.train.x, digits.train.y, 64, epochs=8, validation_data=val, verbose=0)
         return
-    fixed = {"batch_size": 64, "epochs": 8}
-    lab.run(lab.Study("benchmark", build=mlp, fixed=fixed, vary="depth", over=range(1, 6), seeds=range(2)), digits)
+    lab.run(lab.Study("benchmark", mlp, {"batch_size": 64, "epochs": 8}, "depth", range(1, 6), range(2)), digits)
     get_reusable_executor().shutdown(wait=True)
     print(f"peak memory of a worker: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB")
 
 
-def compare_studies() -> None:
-    seconds = {}
-    for way in ("ours", "fit"):
-        with tempfile.TemporaryDirectory() as folder:
-            os.mkdir(f"{folder}/img")
-            began = time.perf_counter()
-            subprocess.run([sys.executable, os.path.abspath(__file__), f"study-{way}"], cwd=folder, check=True)
-            seconds[way] = time.perf_counter() - began
-    ratio = seconds["fit"] / seconds["ours"]
-    print(f"a study: fit {seconds['fit']:.0f} s, ours {seconds['ours']:.0f} s; ratio {ratio:.1f}")
+def main(part: str) -> None:
+    if part in ("study-ours", "study-fit"):
+        train_study(ours=part == "study-ours")
+    elif part == "epoch":
+        ways = {"fit": [start(mlp, "flat", 64, ours=False)], "one thread": [start(mlp, "flat", 64, one_thread=True)]}
+        compare("an epoch of the MLP", ways, 7)
+    elif part == "cnn":
+        compare_convolutional("an epoch of the CNN", cnn, 128, start(cnn, "image", 128, ours=False))
+    elif part == "augmented":
+        fit = start(augmented_cnn, "image", 64, ours=False, images=10_000, warped=True)
+        compare_convolutional("an augmented epoch", partial(augmented_cnn, warp=True), 64, fit, images=10_000)
+    elif part == "study":
+        seconds = []
+        for way in ("fit", "ours"):
+            with tempfile.TemporaryDirectory() as folder:
+                os.mkdir(f"{folder}/img")
+                began = time.perf_counter()
+                subprocess.run([sys.executable, os.path.abspath(__file__), f"study-{way}"], cwd=folder, check=True)
+                seconds.append(time.perf_counter() - began)
+        print(f"a study: fit {seconds[0]:.0f} s, ours {seconds[1]:.0f} s; ratio {seconds[0] / seconds[1]:.1f}")
 
-
-PARTS = {"epoch": compare_epochs, "study": compare_studies, "cnn": compare_cnn_epochs}
-PARTS |= {"augmented": compare_augmented_epochs}
 
 if __name__ == "__main__":
-    if sys.argv[1:] and sys.argv[1].startswith("study-"):
-        train_study(ours=sys.argv[1] == "study-ours")
-    else:
-        for part in sys.argv[1:] or PARTS:
-            PARTS[part]()
+    for one in sys.argv[1:] or ["epoch", "study", "cnn", "augmented"]:
+        main(one)
