@@ -15,7 +15,6 @@ def run(names: list[str], record: bool, check: int | None, workers: int | None) 
     stops: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):  # noted only, so that nothing interrupts the end of the kernels
         signal.signal(number, lambda number, frame: stops.append(number))
-
     import asyncio
 
     # jsonschema imports this where it can, which takes 2 s, and needs it only for addresses in other alphabets

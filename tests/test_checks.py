@@ -3,6 +3,7 @@ import random
 
 import numpy as np
 import pytest
+from networks import make_network
 
 from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras
@@ -11,14 +12,8 @@ from mnist_lab.training.checks import build_model, check_start, count_operations
 layers, initializers = keras.layers, keras.initializers
 
 
-def make_network(*inner, shape=(784,), **compiled):
-    network = keras.Sequential([keras.Input(shape), *inner, layers.Dense(10, activation="softmax")])
-    network.compile(**{"optimizer": "adam", "loss": "categorical_crossentropy", "metrics": ["accuracy"]} | compiled)
-    return network
-
-
 class Block(layers.Layer):
-    """A layer of a student's own, with layers inside."""
+    """A layer of a student's own, with a layer inside."""
 
     def __init__(self):
         super().__init__()
@@ -32,11 +27,6 @@ def test_a_layer_inside_a_custom_layer_is_found():
     network = make_network(Block())
     assert [type(layer) for layer in list_layers(network)].count(layers.Dense) == 2
     assert count_operations(network) == 2 * (784 * 8 + 8 * 10)
-
-
-def test_the_operations_of_a_convolution_are_those_at_all_positions():
-    network = make_network(layers.Conv2D(4, 3), layers.Flatten(), shape=(28, 28, 1))
-    assert count_operations(network) == 2 * (26 * 26 * 9 * 4 + 26 * 26 * 4 * 10)
 
 
 class Subclass(keras.Model):
@@ -58,7 +48,7 @@ class Subclass(keras.Model):
         (lambda: make_network(shape=(28, 28, 1)), r"input has shape \(28, 28, 1\), but the data has \(784,\)"),
         (
             lambda: make_network(layers.Dense(5), layers.Reshape((5, 1))),
-            r"output has shape \(5, 10\), but the data has \(10,\)",
+            r"output has shape \(5, 10\), but the data has",
         ),
         (lambda: make_network(run_eagerly=True), "run_eagerly"),
         (Subclass, "a Sequential or a functional model, not a subclass of keras.Model"),
@@ -75,24 +65,15 @@ def test_a_builder_that_fails_is_explained_in_one_line(build, message, few):
     assert "\n" not in str(error.value)
 
 
-def test_a_model_without_an_input_shape_gets_that_of_the_data(few):
-    def build():
-        network = keras.Sequential([layers.Dense(10)])
-        network.compile("adam", "mse")
-        return network
-
-    assert build_model(build, {}, few.train, "study x").input_shape[1:] == (784,)
-
-
 def start(build, few):
     with seeded(1):
         model = build_model(build, {}, few.train, "study x")
     check_start(build, {}, few.train, model, "study x")
 
 
-def make_with_weights_set():
-    network = make_network()
-    network.set_weights([np.ones((784, 10)), np.zeros(10)])
+def make_seeded(initializer):
+    network = keras.Sequential([keras.Input((784,)), layers.Dense(10, kernel_initializer=initializer)])
+    network.compile("adam", "mse", metrics=["accuracy"])
     return network
 
 
@@ -101,9 +82,9 @@ def make_under_own_seed():
     return make_network(layers.Dropout(0.1))
 
 
-def make_seeded(initializer):
-    network = keras.Sequential([keras.Input((784,)), layers.Dense(10, kernel_initializer=initializer)])
-    network.compile("adam", "mse", metrics=["accuracy"])
+def make_with_weights_set():
+    network = make_network()
+    network.set_weights([np.ones((784, 10)), np.zeros(10)])
     return network
 
 
@@ -137,14 +118,12 @@ def test_probing_a_model_repeats_and_leaves_it_and_all_generators_as_they_were(f
             before = [variable.numpy() for variable in model.variables]
             probe, names = probe_model(model, few.train)
         assert (np.random.randint(1000), random.randint(0, 1000)) == (37, 137)
-        probes.append(probe)
-        assert names == ["loss", "accuracy"]
         assert all(np.array_equal(*pair) for pair in zip(before, model.variables, strict=True))
-        assert int(model.optimizer.iterations) == 0
-    first, second, after, *norms = probes[0]
+        assert (int(model.optimizer.iterations), names) == (0, ["loss", "accuracy"])
+        probes.append(probe)
     assert probes[0] == probes[1]
-    assert len({first, second, after}) == 3
-    np.testing.assert_allclose(norms, [np.linalg.norm(weight) for weight in model.get_weights()], rtol=1e-6)
+    assert len(set(probe[:3])) == 3  # the losses of the two steps, and the one after them
+    np.testing.assert_allclose(probe[3:], [np.linalg.norm(weight) for weight in model.get_weights()], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +135,6 @@ def test_probing_a_model_repeats_and_leaves_it_and_all_generators_as_they_were(f
         ),
         ({"optimizer": keras.optimizers.SGD(clipnorm="a")}, "cannot be trained: TypeError"),
         ({"metrics": [keras.metrics.MeanSquaredError("loss")]}, "a metric is named 'loss', as is another column"),
-        ({"metrics": [keras.metrics.MeanSquaredError("value")]}, "a metric is named 'value', as is another column"),
         ({"metrics": [keras.metrics.AUC(name="val_area")]}, "a metric is named 'val_area', as is another column"),
     ],
 )

@@ -1,4 +1,3 @@
-import threading
 from pathlib import Path
 
 import pytest
@@ -50,19 +49,3 @@ def test_a_folder_that_is_missing_is_made_and_one_that_cannot_be_is_an_error(tmp
     for folder in ("img/s.csv", "no/such"):
         with pytest.raises(LabError, match=r"t\.csv: cannot be written"), lock(tmp_path / folder / "t.csv"):
             pass
-
-
-def test_a_second_writer_waits_for_the_first(tmp_path):
-    order = []
-
-    def write():
-        with lock(tmp_path / "a.csv"):
-            order.append("second")
-
-    with lock(tmp_path / "a.csv"):
-        second = threading.Thread(target=write)
-        second.start()
-        second.join(timeout=0.2)
-        order.append("first")
-    second.join(timeout=5)
-    assert order == ["first", "second"]

@@ -76,7 +76,7 @@ def test_a_model_with_the_layer_is_fitted_saved_and_loaded(images, tmp_path):
     model = make_network(seed=5)
     with pytest.warns(UserWarning, match="jit_compile=False"):  # on a GPU Keras compiles by XLA without being asked
         model.compile("adam", "binary_crossentropy", metrics=["accuracy"], jit_compile=True)
-        model.fit(images.x, images.y, verbose=0)
+    model.fit(images.x, images.y, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.layers[0].get_config() == model.layers[0].get_config()

@@ -56,11 +56,9 @@ def test_a_run_with_other_metrics_or_trained_twice_is_added_or_replaced(record):
 
 
 def test_a_rewritten_record_holds_the_runs_given_in_their_order(record):
-    assert write_runs(record, [make_run(C), make_run(A)], only=True) == 1
-    before = record.read_bytes()
-    assert list(read_runs(record)) == [C, A]
-    assert write_runs(record, [make_run(C), make_run(A)], only=True) == 0
-    assert record.read_bytes() == before
+    for dropped in (1, 0):
+        assert write_runs(record, [make_run(C), make_run(A)], only=True) == dropped
+        assert list(read_runs(record)) == [C, A]
 
 
 def test_a_run_is_found_by_source_or_key_if_it_is_complete_and_its_probabilities_are_there(record):
@@ -88,10 +86,7 @@ def test_a_run_that_could_not_be_read_back_is_not_written(record):
     with pytest.raises(LabError, match=r"study\.csv: run not written, since .* accuracy must be a number from 0 to 1"):
         write_runs(record, [make_run(C, accuracy=[97.5, 98.0])])
     assert record.read_bytes() == before
-
-
-def test_an_accuracy_of_a_students_own_may_have_any_unit(record):
-    write_runs(record, [make_run(C, val_my_accuracy=[97.5, 98.0])])
+    write_runs(record, [make_run(C, val_my_accuracy=[97.5, 98.0])])  # a metric of a student's own has any unit
     assert read_runs(record)[C]["val_my_accuracy"].tolist() == [97.5, 98.0]
 
 
@@ -102,17 +97,9 @@ def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
     record.write_bytes(("\ufeff" + "\r\n".join([lines[0], *lines[:0:-1], lines[1]]) + "\r\n").encode())
     for key, run in read_runs(record).items():
         pd.testing.assert_frame_equal(run, expected[key], check_exact=True)
-    for saved in (record.read_text(), record.read_text().rstrip()):  # with and without an end of the last line
-        record.write_text(saved)
-        write_runs(record, [make_run("3d" * 8)])
-        assert len(read_runs(record)) == 4
-
-
-def test_a_record_from_before_there_were_sources_is_read(record):
-    rows = read_record(record)
-    rows.drop(columns=["source", "probe"]).to_csv(record, index=False)
-    assert list(read_runs(record)) == [A, B]
-    assert set(read_record(record)["source"]) == {""}
+    record.write_bytes(record.read_bytes().rstrip())  # without an end of the last line
+    write_runs(record, [make_run("3d" * 8)])
+    assert len(read_runs(record)) == 4
 
 
 def set_cell(column: str, text: str):
@@ -177,21 +164,7 @@ def test_probabilities_with_a_wrong_byte_are_read_right_or_refused(tmp_path):
             assert (read_probabilities(path, "val").get(A, np.eye(10)) == np.eye(10)).all()
 
 
-class Trap:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_no_code_in_a_file_of_probabilities_is_executed(tmp_path):
-    file, sprung = tmp_path / "s.npz", tmp_path / "sprung"
-    np.savez(file, key_val=np.array([Trap(sprung)], dtype=object))
-    with pytest.raises(LabError, match=r"s\.npz: cannot be read \(.*\); delete it to have its runs trained again"):
+def test_no_object_in_a_file_of_probabilities_is_unpickled(tmp_path):
+    np.savez(tmp_path / "s.npz", key_val=np.array([{}], dtype=object))
+    with pytest.raises(LabError, match=r"s\.npz: cannot be read \(.*pickle.*\); delete it to have its runs trained"):
         read_probabilities(tmp_path / "s.csv", "val")
-    assert not sprung.exists()
-    np.load(file, allow_pickle=True)["key_val"]
-    assert sprung.exists()  # so the trap would have sprung

@@ -6,31 +6,26 @@ from mnist_lab.studies.sweep import sweep
 from mnist_lab.training.backend import keras
 
 HEADER = "loss_function,optimizer,batch_size,kernel_size,epochs"
-ROWS = ["poisson,Adam,50,3,1", "huber,SGD,64,5,2", "categorical_crossentropy,Adadelta,200,28,1"]
+ROWS = ["poisson,Adam,50,3,1", "huber,SGD,64,5,2", "categorical_crossentropy,Adadelta,200,14,1"]
 
 
 def build(loss_function, optimizer, kernel_size):
-    network = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(2, kernel_size, strides=4)])
+    convolutions = [keras.layers.Conv2D(2, kernel_size) for _ in range(2)]
+    network = keras.Sequential([keras.Input((28, 28, 1)), *convolutions, keras.layers.MaxPooling2D(2)])
     network.add(keras.layers.Flatten())
     network.add(keras.layers.Dense(10, activation="softmax"))
     network.compile(getattr(keras.optimizers, optimizer)(learning_rate=0.01), loss_function, metrics=["accuracy"])
     return network
 
 
-def build_two_convolutions(loss_function, optimizer, kernel_size):
-    convolutions = [keras.layers.Conv2D(2, kernel_size) for _ in range(2)]
-    network = keras.Sequential([keras.Input((28, 28, 1)), *convolutions, keras.layers.MaxPooling2D(2)])
-    network.add(keras.layers.Flatten())
-    network.add(keras.layers.Dense(10, activation="softmax"))
-    network.compile(getattr(keras.optimizers, optimizer)(), loss_function, metrics=["accuracy"])
-    return network
-
-
 def build_without_accuracy(loss_function, optimizer, kernel_size):
-    network = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(2, kernel_size), keras.layers.Flatten()])
-    network.add(keras.layers.Dense(10, activation="softmax"))
+    network = keras.Sequential(build(loss_function, optimizer, kernel_size).layers)
     network.compile(optimizer, loss_function)
     return network
+
+
+def build_edited(loss_function, optimizer, kernel_size):
+    return build(loss_function, optimizer, kernel_size + 1)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +50,7 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
     results.unlink()
     parameters.write_bytes(
         b"\xef\xbb\xbfepochs;Loss Function;optimizer;Batch size;kernel-size\r\n"
-        b" 1 ;CategoricalCrossentropy;adadelta;200;28\r\n\r\n1;Poisson;ADAM;50;3\r\n;;;;\r\n"
+        b" 1 ;CategoricalCrossentropy;adadelta;200;14\r\n\r\n1;Poisson;ADAM;50;3\r\n;;;;\r\n"
     )
     assert sweep(parameters, results, build, images)["accuracy"].tolist() == table["accuracy"].tolist()[::-2]
     assert results.read_text().splitlines() == [header, lines[2], lines[0]]
@@ -70,7 +65,7 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
     monkeypatch.setattr("mnist_lab.studies.runs.Plan.train", lambda *_, **__: 1 / 0)  # as if stopped there
     parameters.write_text(ROWS[0])
     with pytest.raises(ZeroDivisionError):
-        sweep(parameters, results, build_two_convolutions, images)
+        sweep(parameters, results, build_edited, images)
     assert results.read_text().splitlines() == [header]
 
 
@@ -90,31 +85,16 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
         ("poisson,Adam,50,3", r", line 1: a row must have 5 values.*\(got 'poisson,Adam,50,3'\)"),
         (f"{ROWS[0]}\n\n{ROWS[0]}", ", line 3: the same run as line 1; keep one of them"),
         (HEADER.replace("_size,e", ",e"), ", line 1: columns must be loss_function, .*kernel, epochs"),
-        (
-            "optimizer,optimizer,batch_size,kernel_size,epochs",
-            r", line 1: columns must be .*\(got optimizer, optimizer",
-        ),
         (f'{ROWS[0]}\n"poisson,Adam,50,3,1', ", line 2: not CSV"),
-        (f"{ROWS[0]}\npoissön,Adam,50,3,1".encode("latin-1"), r", line 2: byte b'\\xf6' is not UTF-8"),
-        (None, r": cannot be read \(No such file"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line_before_anything_is_trained(content, message, images, project):
     parameters, results = project / "parameter.csv", project / "results.csv"
-    if content is not None:
-        parameters.write_bytes(content if isinstance(content, bytes) else content.encode())
+    parameters.write_text(content, "utf-8")
     with pytest.raises(LabError, match=r"parameter\.csv" + message) as error:
-        sweep(parameters, results, build_two_convolutions, images)
+        sweep(parameters, results, build, images)
     assert "\n" not in str(error.value)
     assert not results.exists()
-
-
-def test_a_file_that_is_no_results_is_left_alone(images, project):
-    (project / "parameter.csv").write_text(ROWS[0])
-    (project / "results.csv").write_text(f"{ROWS[0]},my notes\n")
-    with pytest.raises(LabError, match=r"results\.csv, line 1: must be loss_function,.*,loss,accuracy"):
-        sweep(project / "parameter.csv", project / "results.csv", build, images)
-    assert (project / "results.csv").read_text() == f"{ROWS[0]},my notes\n"
 
 
 def test_what_would_fail_after_training_is_said_before_it(images, project, capsys):
@@ -123,6 +103,11 @@ def test_what_would_fail_after_training_is_said_before_it(images, project, capsy
     for results in (project / "no" / "such" / "results.csv", parameters / "results.csv"):
         with pytest.raises(LabError, match=r"results\.csv: cannot be written"):
             sweep(parameters, results, build, images)
+    (project / "results.csv").write_text(f"{ROWS[0]},my notes")
+    with pytest.raises(LabError, match=r"results\.csv, line 1: must be loss_function,.*,loss,accuracy"):
+        sweep(parameters, project / "results.csv", build, images)
+    assert (project / "results.csv").read_text().endswith("my notes")
+    (project / "results.csv").unlink()
     with pytest.raises(LabError, match=r"parameter\.csv, line 1: no metric is named accuracy"):
         sweep(parameters, project / "results.csv", build_without_accuracy, images)
     with pytest.raises(LabError, match="unknown setting 'kernel_size'"):

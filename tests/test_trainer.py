@@ -1,19 +1,14 @@
 import numpy as np
 import pytest
+from networks import make_network
 
 from mnist_lab.data import Split, load_digits
 from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras, tf
-from mnist_lab.training.trainer import Trainer, fit, use_xla
+from mnist_lab.training.trainer import Trainer, _ThreefryDropout, fit, use_xla
 
 layers = keras.layers
 ROWS = 1_000  # with batches of 64, the last one is partial
-
-
-def make_network(*inner, shape=(784,), **compiled):
-    network = keras.Sequential([keras.Input(shape), *inner, layers.Dense(10, activation="softmax")])
-    network.compile(**{"optimizer": "adam", "loss": "categorical_crossentropy", "metrics": ["accuracy"]} | compiled)
-    return network
 
 
 def make_dense():
@@ -60,7 +55,7 @@ def test_each_epoch_sees_each_image_once_in_another_order(flat):
     assert histories[0]["accuracy"][0] == pytest.approx(network.evaluate(train.x, train.y, verbose=0)[1], abs=1e-6)
 
 
-def test_dropout_drops_its_share_in_training_only(few):
+def test_dropout_drops_its_share_in_training_only_and_draws_fast_under_xla(few, monkeypatch):
     """Of ones through dropout, the mean stays 1 and that of squares is 1 / (1 - rate); in inference nothing drops."""
 
     def squares(y_true, y_pred):
@@ -69,22 +64,24 @@ def test_dropout_drops_its_share_in_training_only(few):
     def ones(y_true, y_pred):
         return keras.ops.mean(y_pred, axis=-1)
 
+    drawn, call = [], _ThreefryDropout.call
+    monkeypatch.setattr(_ThreefryDropout, "call", lambda layer, x, training: drawn.append(layer.rate) or call(layer, x))
     ones_only = layers.Dense(10, kernel_initializer="zeros", bias_initializer="ones")
     network = keras.Sequential([keras.Input((784,)), ones_only, layers.Dropout(0.0), layers.Dropout(0.2)])
     network.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse", metrics=[squares, ones])
     train = Split(np.tile(few.train.x, (40, 1)), np.tile(few.train.y, (40, 1)))
     trainer = Trainer(network, train, 64)
     history = trainer.fit(train, epochs=2, seed=0, evaluate={"val": few.val})
-    assert trainer.jit
+    assert (trainer.jit, set(drawn)) == (True, {0.0, 0.2})
     assert history["ones"][0] == pytest.approx(1, abs=0.01)
     assert history["squares"][0] == pytest.approx(1 / 0.8, abs=0.01)
     assert history["val_squares"] == [1, 1]
     assert history["squares"][0] != history["squares"][1]  # drawn anew each epoch
-    assert {type(layer) for layer in network.layers[1:]} == {layers.Dropout}
+    assert {type(layer) for layer in network.layers[1:]} == {layers.Dropout}  # Keras's own, as before
 
 
 def make_xla():
-    inner = layers.Dense(9), layers.BatchNormalization(), layers.Dropout(0.5, noise_shape=(None, 1))
+    inner = layers.BatchNormalization(), layers.Dropout(0.5, noise_shape=(None, 1))
     return make_network(*inner, optimizer=keras.optimizers.Nadam(0.01))
 
 

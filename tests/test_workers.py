@@ -1,4 +1,3 @@
-import inspect
 import os
 import subprocess
 import sys
@@ -11,54 +10,29 @@ import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from mnist_lab.data import Digits, digest_digits, load_digits
+from mnist_lab.data import digest_digits, load_digits
 from mnist_lab.errors import LabError
 from mnist_lab.studies.code import Code
 from mnist_lab.studies.record import read_record
 from mnist_lab.studies.study import Study, run
 from mnist_lab.training import workers
-from mnist_lab.training.backend import keras
-from mnist_lab.training.workers import pack_builder
 
-
-class Scale(keras.layers.Layer):
-    """A class of a notebook's own, which a worker must know."""
-
-    def __init__(self, by):
-        super().__init__()
-        self.by = by
-
-    def call(self, x):
-        return self.by * x
-
-
-def build(filters):
-    network = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(filters, 5, activation="relu")])
-    network.add(keras.layers.Flatten())
-    network.add(Scale(2.0))
-    network.add(keras.layers.Dropout(0.5))
-    network.add(keras.layers.Dense(10, activation="softmax"))
-    network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
-    return network
-
-
-FIRST_CELL = f"""
+CELL = """
 import mnist_lab as lab
 from mnist_lab import keras
-digits = lab.load_digits("image")
+digits = lab.load_digits("flat")
 few = lab.Digits(digits.train[:300], digits.val[:100], digits.test[:100])
-{inspect.getsource(Scale)}
-{inspect.getsource(build)}
+
+class Scale(keras.layers.Layer):  # of a notebook's own: a worker must know it
+    def call(self, x):
+        return 2 * x
+
+def build(units):
+    network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(units), Scale(), keras.layers.Dense(10)])
+    network.compile("adam", "mse", metrics=["accuracy"])
+    return network
 """
-RUN = 'lab.run(lab.Study("s", build, {"filters": 2}, "epochs", EPOCHS, seeds=(3,)), few, workers=2)'
-
-
-@pytest.fixture
-def kernel(project):
-    manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
-    yield manager, client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+RUN = 'lab.run(lab.Study("s", build, {"units": 2}, "epochs", EPOCHS, seeds=(3,)), few, workers=2)'
 
 
 def wait_for(condition, seconds=60):
@@ -68,40 +42,33 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
-def find_workers(kernel_id: int) -> list[psutil.Process]:
-    below = psutil.Process(kernel_id).children(recursive=True)
-    return [one for one in below if "popen_loky_posix" in " ".join(one.cmdline())]
-
-
 @pytest.mark.skipif(os.name == "nt", reason="looks for workers by the name they have elsewhere")
-def test_stop_leaves_no_worker_and_the_next_run_goes_on_with_the_same_bits(kernel, project):
-    manager, client = kernel
+def test_stop_in_jupyter_ends_all_workers_and_the_next_run_goes_on(project):
+    manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
     record = project / "img" / "s.local.csv"
-    client.execute_interactive(FIRST_CELL, timeout=60)
-    client.execute(RUN.replace("EPOCHS", "(2, 100_000)"))
-    wait_for(record.exists)  # two epochs are done, so many more are not
-    kernel_id = manager.provisioner.pid
-    assert len(find_workers(kernel_id)) == 2
-    pressed = time.monotonic()
-    manager.interrupt_kernel()
-    answer = client.get_shell_msg(timeout=60)
-    assert time.monotonic() - pressed < 2
-    assert answer["content"]["ename"] == "KeyboardInterrupt"
-    wait_for(lambda: not find_workers(kernel_id), seconds=5)
 
-    messages = []
-    client.execute_interactive(RUN.replace("EPOCHS", "(2, 3)"), timeout=60, output_hook=messages.append)
-    assert "training 1 run on 2 workers" in "".join(message["content"].get("text", "") for message in messages)
+    def find_workers():
+        below = psutil.Process(manager.provisioner.pid).children(recursive=True)
+        return [one for one in below if "popen_loky_posix" in " ".join(one.cmdline())]
 
-    # the first was trained in a fresh kernel with the endless one beside it; now in this process, with nothing beside
-    from_kernel = read_record(record).drop(columns=["seconds", "source"])
-    record.unlink()
-    digits = load_digits("image")
-    few = Digits(digits.train[:300], digits.val[:100], digits.test[:100])
-    run(Study("s", build, {"filters": 2}, "epochs", (2, 3), seeds=(3,)), few, workers=1)
-    from_here = read_record(record).drop(columns=["seconds", "source"])
-    order = {"by": ["value", "epoch"], "ignore_index": True}
-    assert from_here.sort_values(**order).equals(from_kernel.sort_values(**order))
+    try:
+        client.execute_interactive(CELL, timeout=60)
+        client.execute(RUN.replace("EPOCHS", "(2, 100_000)"))
+        wait_for(record.exists)  # two epochs are done, so many more are not
+        assert len(find_workers()) == 2
+        pressed = time.monotonic()
+        manager.interrupt_kernel()
+        assert client.get_shell_msg(timeout=60)["content"]["ename"] == "KeyboardInterrupt"
+        assert time.monotonic() - pressed < 2
+        wait_for(lambda: not find_workers(), seconds=5)
+        messages, first = [], read_record(record)
+        client.execute_interactive(RUN.replace("EPOCHS", "(2, 3)"), timeout=60, output_hook=messages.append)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert "s: training 1 run on 2 workers, about " in "".join(one["content"].get("text", "") for one in messages)
+    assert read_record(record)[: len(first)].equals(first)
+    assert read_record(record)["value"].tolist() == ["2", "2", "3", "3", "3"]
 
 
 def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project):
@@ -121,19 +88,18 @@ def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project)
 
 def test_a_worker_gets_the_users_modules_as_they_are_now(monkeypatch):
     monkeypatch.setattr(program, "UNITS", 6)
-    builder = pack_builder(program.count_units, {}, Code(program.count_units).modules, "study s")
+    builder = workers.pack_builder(program.count_units, {}, Code(program.count_units).modules, "study s")
     read = "import pickle, sys; print(pickle.load(sys.stdin.buffer)[0]())"
     assert subprocess.run([sys.executable, "-c", read], input=builder, capture_output=True).stdout.split() == [b"6"]
 
 
 def test_digits_that_are_no_longer_those_of_load_digits_are_refused():
     fit = {"data": digest_digits(load_digits("flat", 8))}
-    job = SimpleNamespace(digits=("flat", 7), fit=fit, train_size=300)
     with pytest.raises(LabError, match=r"the digits are not those that lab.load_digits returns; make new ones"):
-        workers._find_digits(job)
+        workers._find_digits(SimpleNamespace(digits=("flat", 7), fit=fit, train_size=300))
 
 
 def test_a_builder_that_no_worker_can_be_sent_is_refused_in_one_line():
     lock = threading.Lock()
     with pytest.raises(LabError, match=r"study s: build\(\) uses what no worker can be sent \(TypeError: .*lock"):
-        pack_builder(lambda: lock, {}, set(), "study s")
+        workers.pack_builder(lambda: lock, {}, set(), "study s")
