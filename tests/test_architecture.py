@@ -56,7 +56,7 @@ def test_imports_point_one_way(everywhere):
 def test_the_package_stays_small():
     lines = {module: len(path.read_text().splitlines()) for module, path in FILES.items()}
     assert max(lines.values()) <= 290
-    assert sum(lines.values()) <= 2400
+    assert sum(lines.values()) <= 2900
     assert sum(len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")) <= 3000
 
 

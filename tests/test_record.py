@@ -46,8 +46,8 @@ def test_runs_read_back_to_the_last_bit(record):
 
 
 def test_a_run_with_other_metrics_or_trained_twice_is_added_or_replaced(record):
-    write_runs(record, [make_run(C, epochs=1, recall=[0.25], auc=[0.5])])
     write_runs(record, [make_run(A, loss=[9.0, 9.0])])
+    write_runs(record, [make_run(C, epochs=1, recall=[0.25], auc=[0.5])])
     runs = read_runs(record)
     assert [len(run) for run in runs.values()] == [2, 2, 1]
     assert list(runs[C].columns[-5:]) == ["recall", "auc", "machine", "source", "probe"]
