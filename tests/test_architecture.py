@@ -86,6 +86,7 @@ def test_an_unedited_notebook_replays_without_tensorflow(name, monkeypatch):
     from nbformat import read, v4
 
     notebook = read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith("lab.save(")]  # nbval draws
     notebook.cells.append(v4.new_code_cell("import sys; 'keras' in sys.modules or 'tensorflow' in sys.modules"))
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
     resources = {"metadata": {"path": str(ROOT / "notebooks")}}

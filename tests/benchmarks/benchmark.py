@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from functools import partial
 from multiprocessing import get_context
 
@@ -114,8 +114,7 @@ def start(*args, **options) -> ProcessPoolExecutor:
 def time_epoch(processes: list) -> float:
     """Seconds an epoch, of processes that train at once."""
     began = time.perf_counter()
-    for epoch in [process.submit(train_epoch) for process in processes]:
-        epoch.result()
+    wait([process.submit(train_epoch) for process in processes])
     return (time.perf_counter() - began) / len(processes)
 
 

@@ -1,0 +1,98 @@
+"""Runs: the same bits however they are trained, and only what is missing is trained."""
+
+import re
+
+import pytest
+from test_study import broken, count_trained, make_study, read_scores
+
+from mnist_lab import LabError
+from mnist_lab.studies.record import read_record
+from mnist_lab.studies.study import run
+
+
+def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypatch, capsys):
+    """Two workers, one, a run alone; after a kill; of another study; recorded; and only what is missing trains."""
+    results = run(make_study(), few, workers=2)
+    assert "s: training 4 runs on 2 workers, about" in capsys.readouterr().out
+    local = project / "img" / "s.local.csv"
+    scores = read_scores(local)
+    assert set(scores["seed"]) == {0, 1}
+    assert results.curves("val_accuracy")[0.3].shape == (2, 2)
+
+    run(make_study(), few)
+    assert count_trained(capsys.readouterr().out) == []
+
+    lines = local.read_text().splitlines(keepends=True)
+    local.write_text("".join(lines[:-1]))
+    run(make_study(), few, workers=1)
+    assert "training 1 run on 1 worker" in capsys.readouterr().out
+    assert read_scores(local).equals(scores)
+
+    run(make_study(name="other", over=(0.3, 0.1), seeds=(1,)), few)  # the same runs under another name
+    assert count_trained(capsys.readouterr().out) == []
+
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    local.rename(project / "s.aside")
+    record = project / "img" / "s.csv"
+    alone = make_study(over=(0.3,), seeds=(1, 0))
+    run(alone, few, workers=1)
+    monkeypatch.setattr("mnist_lab.studies.study._recorded", {})
+    run(make_study(), few, workers=2)
+    assert read_scores(record).equals(scores)
+    runs = read_record(record).drop_duplicates("key")
+    assert list(zip(runs["value"], runs["seed"], strict=True)) == [("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)]
+    with pytest.raises(LabError, match="another study of this name was recorded in"):
+        run(alone, few)
+    monkeypatch.setattr("mnist_lab.studies.study._recorded", {})
+    capsys.readouterr()
+    run(alone, few)
+    assert "s: dropped 2 runs that it does not ask for from img/s.csv" in capsys.readouterr().err
+    assert set(read_record(record)["value"]) == {"0.3"}
+
+    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
+    with pytest.raises(LabError, match=r"2 of 4 runs \(0.1: seeds 0, 1\) missing from .*s\.csv; train with: mnist-lab"):
+        run(make_study(), few)
+    with pytest.raises(LabError, match="a quick look is never recorded: make it a Study"):
+        run(make_study(), few, seeds=(1, 2))
+
+
+def test_the_same_run_is_found_in_another_session_and_another_key_is_kept(few, project, capsys):
+    """Weights that a builder sets are not in Keras's description: the two values must not overwrite each other."""
+    build = "n = mlp(8); n.layers[0].bias.assign(np.full(8, float(dropout))); return n"
+    study = {"fixed": {"epochs": 1}, "over": (0.0, 1.0), "seeds": (0,)}
+    losses = run(make_study(build=broken(build), **study), few).final("val_loss")
+    assert losses[0.0] != losses[1.0]
+    assert run(make_study(build=broken(build), **study), few).final("val_loss") == losses
+    assert count_trained(capsys.readouterr().out) == [2]
+
+
+def test_a_recorded_run_is_trained_again_and_compared(few, project, monkeypatch, capsys):
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    run(make_study(), few)
+    record = project / "img" / "s.csv"
+    keys = list(dict.fromkeys(read_record(record)["key"]))
+    lines = record.read_text().splitlines()
+    values = lines[2].split(",")
+    values[lines[0].split(",").index("val_loss")] = "2.5"
+    record.write_text("\n".join([*lines[:2], ",".join(values), *lines[3:]]) + "\n")
+    monkeypatch.setenv("MNIST_LAB_MODE", f"check={keys[0]},{keys[2]}")
+    run(make_study(), few)
+    err = capsys.readouterr().err
+    assert "study s, dropout=0.3, seed 0: equal to the last bit" in err
+    assert re.search(r"study s, dropout=0.1, seed 0: val_accuracy .*; val_loss .*, recorded 2.5", err)
+    assert "seed 1:" not in err
+
+
+def test_a_probe_that_disagrees_is_named_and_nothing_is_taken(few, project, monkeypatch, capsys):
+    """As after an upgrade that changes how the same network trains."""
+    monkeypatch.setenv("MNIST_LAB_MODE", "record")
+    run(make_study(), few)
+    record = project / "img" / "s.csv"
+    rows = read_record(record)
+    for source in set(rows["source"]) - {""}:
+        record.write_text(record.read_text().replace(source, "0" * 16))
+    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
+    run(make_study(), few)  # by key and probe
+    record.write_text(re.sub(r",2\.\d+ (\d.*)", r",9.9 \1", record.read_text()))
+    with pytest.raises(LabError, match=r"4 of 4 runs .* missing .*dropout=0.1: its first losses and norms differ"):
+        run(make_study(), few)
