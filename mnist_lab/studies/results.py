@@ -1,6 +1,7 @@
 """What came out of a study: arrays to draw and judge, and a rounded table to read."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -40,10 +41,11 @@ class Results:
 
         Raises LabError for a metric that was not recorded.
         """
-        if metric not in self.metrics():
-            raise LabError(f"{self.name}: no metric {metric!r} was recorded; recorded: {', '.join(self.metrics())}")
+        if metric not in self.metrics:
+            raise LabError(f"{self.name}: no metric {metric!r} was recorded; recorded: {', '.join(self.metrics)}")
         return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
 
+    @cached_property
     def metrics(self) -> list[str]:
         """The metrics that all runs have. A loss may be nan throughout, since training can diverge."""
         runs = [run for runs in self.runs.values() for run in runs]
@@ -72,7 +74,7 @@ class Results:
         """Mean and standard deviation over seeds at the last epoch, rounded, a row a value, a column a metric."""
         rows = {str(value): {"seeds": str(len(runs))} for value, runs in self.runs.items()}
         usual = ("val_accuracy", "val_loss", "clean_accuracy", "clean_loss")
-        for metric in metrics or [metric for metric in usual if metric in self.metrics()]:
+        for metric in metrics or [metric for metric in usual if metric in self.metrics]:
             for value, seeds in self.last(metric).items():
                 digits = 4 if metric.endswith("loss") else 2
                 rows[str(value)][TITLES.get(metric, metric)] = spread(in_percent(metric, seeds), digits)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
@@ -58,8 +58,7 @@ def cnn(filters=(32, 64), kernel_size=3, dropout=0.25, units=128, warp=False, au
 augmented_cnn = partial(cnn, (64, 64), 5, 0.2, 256, augmented=True)
 
 
-class Warm:
-    """What a process holds between its epochs: all that `train` needs."""
+warm = {}  # what a process holds between its epochs
 
 
 def warm_up(build, form, batch_size, ours=True, one_thread=False, policy="float32", images=50_000, warped=False):
@@ -73,36 +72,33 @@ def warm_up(build, form, batch_size, ours=True, one_thread=False, policy="float3
     keras.config.set_dtype_policy(policy)
     digits, network = lab.load_digits(form), build()
     train, val = digits.train[:images], digits.val[: images // 5]
-    fit = partial(network.fit, train.x, train.y, batch_size, validation_data=(val.x, val.y), verbose=0)
+    validation = {"validation_data": (val.x, val.y), "verbose": 0}
+    fit = partial(network.fit, train.x, train.y, batch_size, **validation)
     if ours:
         fit = partial(Trainer(network, train, batch_size).fit, train, epochs=1, seed=0, evaluate={"val": val})
     elif warped:
         from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
         warp = ImageDataGenerator(**RANGES, shear_range=math.degrees(SHEAR), fill_mode="nearest")
-        fit = partial(
-            network.fit, warp.flow(train.x, train.y, batch_size), validation_data=fit.keywords["validation_data"]
-        )
-        fit.keywords["verbose"] = 0
-    Warm.fit, Warm.network, Warm.x, Warm.batch_size = fit, network, train.x, batch_size
-    train_epoch()
+        fit = partial(network.fit, warp.flow(train.x, train.y, batch_size), **validation)
+    warm.update(fit=fit, network=network, x=train.x)
+    fit()
 
 
 def train_epoch() -> None:
-    Warm.fit()
+    warm["fit"]()
 
 
 def time_warp() -> float:
     """Seconds of the warp alone for an epoch's images, compiled, in the process that trains with it."""
     from mnist_lab.training.backend import tf
 
-    warp, x = tf.function(Warm.network.layers[0]), tf.convert_to_tensor(Warm.x)
-    full = len(x) // Warm.batch_size * Warm.batch_size
-    warp(x[: Warm.batch_size], training=True)
+    warp, x = tf.function(warm["network"].layers[0]), tf.convert_to_tensor(warm["x"])
+    warp(x[:64], training=True)
     began = time.perf_counter()
-    for first in range(0, full, Warm.batch_size):
-        warp(x[first : first + Warm.batch_size], training=True)
-    return (time.perf_counter() - began) * len(x) / full
+    for first in range(0, len(x) // 64 * 64, 64):
+        warp(x[first : first + 64], training=True)
+    return time.perf_counter() - began
 
 
 def start(*args, **options) -> ProcessPoolExecutor:
@@ -114,7 +110,8 @@ def start(*args, **options) -> ProcessPoolExecutor:
 def time_epoch(processes: list) -> float:
     """Seconds an epoch, of processes that train at once."""
     began = time.perf_counter()
-    wait([process.submit(train_epoch) for process in processes])
+    for epoch in [process.submit(train_epoch) for process in processes]:
+        epoch.result()
     return (time.perf_counter() - began) / len(processes)
 
 
