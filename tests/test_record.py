@@ -1,5 +1,8 @@
 import csv
 import io
+import itertools
+import random
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -92,14 +95,33 @@ def test_a_run_that_could_not_be_read_back_is_not_written(record):
 
 def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
     write_runs(record, [make_run(C, loss=[1.25e-05, 2e20])])
-    expected = read_runs(record)
-    lines = record.read_text().replace("1.25e-05", "1.25E-05").replace("2e+20", "2E+20").splitlines()
-    record.write_bytes(("\ufeff" + "\r\n".join([lines[0], *lines[:0:-1], lines[1]]) + "\r\n").encode())
-    for key, run in read_runs(record).items():
-        pd.testing.assert_frame_equal(run, expected[key], check_exact=True)
+    expected, chance = read_runs(record), random.Random(0)
+    header, *lines = csv.reader(io.StringIO(record.read_text().replace("1.25e-05", "1.25E-05").replace("e+20", "E+20")))
+    for end, quoting in itertools.product(("\n", "\r\n"), (csv.QUOTE_ALL, csv.QUOTE_MINIMAL)):
+        columns = chance.sample(range(len(header)), len(header))
+        rows = [header, *chance.sample(lines, len(lines)), chance.choice(lines)]  # one of them twice
+        file = io.StringIO(newline="")
+        csv.writer(file, quoting=quoting, lineterminator=end).writerows([row[i] for i in columns] for row in rows)
+        record.write_bytes(f"\ufeff{file.getvalue()}".encode())
+        for key, run in read_runs(record).items():
+            pd.testing.assert_frame_equal(run[expected[key].columns], expected[key], check_exact=True)
     record.write_bytes(record.read_bytes().rstrip())  # without an end of the last line
     write_runs(record, [make_run("3d" * 8)])
     assert len(read_runs(record)) == 4
+
+
+def test_a_torn_or_mangled_record_gives_no_wrong_number_and_one_line(record):
+    content, expected, chance = record.read_bytes(), read_runs(record), random.Random(0)
+    for place in range(len(content)):
+        for damaged in (content[:place], content[:place] + chance.randbytes(6) + content[place + 30 :]):
+            record.write_bytes(damaged)
+            try:
+                runs = read_runs(record)
+            except LabError as error:
+                runs, message = {}, str(error)
+                assert re.fullmatch(r".*study\.csv.*", message)
+            complete = {key: run for key, run in runs.items() if is_complete(run)}
+            assert all(run[COLUMNS].equals(expected[key][COLUMNS]) for key, run in complete.items())
 
 
 def set_cell(column: str, text: str):

@@ -91,7 +91,11 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
 
 def split_runs(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The runs of a record by key, in the order of the record, each in order of epochs."""
-    return {str(key): run.sort_values("epoch") for key, run in rows.groupby("key", sort=False)}
+    codes, keys = pd.factorize(rows["key"])
+    order = np.lexsort((rows["epoch"], codes))
+    ends = np.cumsum(np.bincount(codes, minlength=len(keys)))
+    rows = rows.iloc[order]
+    return {key: rows.iloc[first:end] for key, first, end in zip(keys, [0, *ends], ends, strict=False)}
 
 
 def is_complete(run: pd.DataFrame) -> bool:

@@ -132,11 +132,11 @@ class Plan:
                 raise self.study.error(f"{twins} give the same run: {self.study.vary} changes nothing there")
 
     def _refuse_equal(self, seeds: Iterable[int]) -> None:
-        """Raises LabError where two values gave the same numbers from one of these seeds, unless they diverged."""
+        """Raises LabError where two values gave the same losses from one of these seeds, unless they diverged."""
         for seed in seeds:
             runs = {c.label: c.runs[seed][0] for c in self.configurations if seed in c.runs}
-            runs = {label: rows[list_scores(rows)] for label, rows in runs.items() if not rows["loss"].isna().any()}
-            self._refuse_twins({label: scores.to_numpy(float).tobytes() for label, scores in runs.items()})
+            losses = {label: rows[["loss", "val_loss"]].to_numpy(float) for label, rows in runs.items()}
+            self._refuse_twins({label: loss.tobytes() for label, loss in losses.items() if not np.isnan(loss).any()})
 
     def train(self, asked: list[tuple[Configuration, int]], terminal: bool) -> Iterator[tuple]:
         """Train runs; yield configuration, seed, rows and probabilities (or None) of each as it ends."""

@@ -9,6 +9,7 @@ One hidden layer of 256 units, dropout 0.2, eight epochs, one thread a run.
 import sys
 
 import numpy as np
+from benchmark import mlp
 from joblib import Parallel, delayed
 
 import mnist_lab as lab
@@ -25,10 +26,7 @@ def train(ours: bool, seed: int) -> dict[str, float]:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     digits = lab.load_digits("flat")
     keras.utils.set_random_seed(seed)
-    network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(256, activation="sigmoid")])
-    network.add(keras.layers.Dropout(0.2))
-    network.add(keras.layers.Dense(10, activation="softmax"))
-    network.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=["accuracy"])
+    network = mlp()
     settings = {"batch_size": 64, "epochs": 8, "validation_data": (digits.val.x, digits.val.y)}
     if ours:
         history = lab.fit(network, digits.train.x, digits.train.y, seed=seed, **settings)
