@@ -34,7 +34,9 @@ def test_a_killed_training_leaves_no_worker_and_keeps_finished_runs(project):
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    _, left = psutil.wait_procs(workers, timeout=5)
+    _, left = psutil.wait_procs(workers, timeout=10)
+    for worker in left:
+        worker.kill()
     assert not left
     finished = split_runs(read_record(record))
     assert all(map(is_complete, finished.values()))

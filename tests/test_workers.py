@@ -59,8 +59,8 @@ def test_stop_in_jupyter_ends_all_workers_and_the_next_run_goes_on(project):
         pressed = time.monotonic()
         manager.interrupt_kernel()
         assert client.get_shell_msg(timeout=60)["content"]["ename"] == "KeyboardInterrupt"
-        assert time.monotonic() - pressed < 2
-        wait_for(lambda: not find_workers(), seconds=5)
+        assert time.monotonic() - pressed < 5
+        wait_for(lambda: not find_workers(), seconds=10)
         messages, first = [], read_record(record)
         client.execute_interactive(RUN.replace("EPOCHS", "(2, 3)"), timeout=60, output_hook=messages.append)
     finally:
