@@ -110,7 +110,7 @@ class Plan:
         self._refuse_twins({c.label: (c.key, c.probe) for c in configurations})
         keys = [c.key for c in configurations]
         for c in configurations:
-            if keys.count(c.key) > 1:  # what tells these apart is not in Keras's description, but in the probe
+            if keys.count(c.key) > 1:  # the difference between these is not in Keras's description, but in the probe
                 c.key = digest(c.key, c.source)
 
     def _find_by_key(self, c: Configuration, finder: Finder) -> None:
@@ -173,8 +173,8 @@ class Plan:
 
     def check(self, keys: list[str]) -> None:
         """Train the recorded runs of these keys again, and print how far they come out from the record."""
-        every = [(c, seed) for c in self.configurations for seed in self.study.seeds]
-        chosen = [(c, seed) for c, seed in every if c.runs[seed][0]["key"].iloc[0] in keys]
+        asked = [(c, seed) for c in self.configurations for seed in self.study.seeds]
+        chosen = [(c, seed) for c, seed in asked if c.runs[seed][0]["key"].iloc[0] in keys]
         self._build(list(dict.fromkeys(c for c, _ in chosen)))
         for c, seed, fresh, _ in self.train(chosen, terminal=True):
             recorded = c.runs[seed][0]
