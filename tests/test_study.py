@@ -59,6 +59,8 @@ def count_trained(text: str) -> list[int]:
         ({"fixed": MLP | {"train_size": 0.5}}, "train_size must be an integer >= 1"),
         ({"fixed": 3}, "fixed must be a dict"),
         ({"build": lambda **settings: None}, "build takes \\*\\*settings; name each of its settings"),
+        ({"build": print}, r"build must be a function"),
+        ({"vary": []}, "vary must be the name of a setting"),
         ({"build": None}, r"build must be a function that returns a compiled model \(got None\)"),
         ({"build": mlp(8)}, r"build is a model; give the function itself: mlp, not mlp\(\)"),
         ({"keep": "train"}, "keep must be 'val', 'test' or None"),
@@ -117,6 +119,11 @@ def test_a_study_keeps_its_settings_when_the_notebook_changes_its_own():
     study = make_study(fixed=settings)
     settings |= {"units": 9}
     assert study.fixed == MLP
+
+
+def test_values_and_seeds_may_come_from_a_generator():
+    study = make_study(over=(rate / 10 for rate in (1, 3)), seeds=(seed for seed in range(2)))
+    assert (study.over, study.seeds) == ((0.1, 0.3), (0, 1))
 
 
 def test_what_varies_wins_over_what_is_fixed():

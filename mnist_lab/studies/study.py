@@ -45,16 +45,20 @@ class Study:
     def __post_init__(self):
         if not re.fullmatch("[A-Za-z0-9_]+", str(self.name)):
             raise self.error("the name must be letters, digits and _")
+        if not isinstance(self.vary, str):
+            raise self.error(f"vary must be the name of a setting (got {self.vary!r})")
         if not isinstance(self.fixed, Mapping):
             raise self.error(f"fixed must be a dict of settings (got {self.fixed!r})")
         if self.keep not in (None, "val", "test"):
             raise self.error(f"keep must be 'val', 'test' or None (got {self.keep!r})")
         for name, allowed in (("over", "a tuple of values"), ("seeds", "integers, such as range(3)")):
             value = getattr(self, name)
-            if not isinstance(value, Iterable) or isinstance(value, str) or not list(value):
+            if not isinstance(value, Iterable) or isinstance(value, str):
                 raise self.error(f"{name} must be {allowed}, at least one (got {value!r})")
-            # the usual way to fill in a frozen dataclass; a notebook may change its own
-            object.__setattr__(self, name, dict(value) if isinstance(value, Mapping) else tuple(value))
+            value = dict(value) if isinstance(value, Mapping) else tuple(value)  # a notebook may change its own
+            if not value:
+                raise self.error(f"{name} must be {allowed}, at least one (got {value!r})")
+            object.__setattr__(self, name, value)  # the usual way to fill in a frozen dataclass
         for seed in self.seeds:
             check_integer(f"study {self.name}: seed", seed, 0, 2**32 - 1)
         object.__setattr__(self, "fixed", dict(self.fixed))
@@ -81,7 +85,7 @@ class Study:
     def _check_settings(self, settings: dict[str, object]) -> None:
         if hasattr(self.build, "compile"):
             raise self.error("build is a model; give the function itself: mlp, not mlp()")
-        if not inspect.isroutine(inspect.unwrap(self.build)):
+        if not hasattr(inspect.unwrap(self.build), "__code__"):
             raise self.error(f"build must be a function that returns a compiled model (got {self.build!r})")
         parameters, unused = inspect.signature(self.build).parameters, find_unused(self.build)
         known = [*parameters, *FIT_SETTINGS]
