@@ -62,9 +62,8 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
         if len(line) != len(header):
             raise LabError(f"{path}, line {number}: {len(line)} values for {len(header)} columns; {REPAIR}")
     rows = pd.DataFrame(lines, columns=header, dtype=str)
-    rows = rows.assign(
-        **{column: "" for column in LAST_ROW if column not in header}
-    )  # recorded before there were these
+    # a run recorded before there were sources and probes has none
+    rows = rows.assign(**{column: "" for column in LAST_ROW if column not in header})
 
     def require(column: str, right: pd.Series, rule: str) -> None:
         if not right.all():

@@ -145,16 +145,15 @@ class Plan:
         from mnist_lab.training.checks import check_start, count_operations
         from mnist_lab.training.workers import Job, pack_builder, train_all
 
-        jobs, builders = {}, {}
+        jobs, common = {}, {}
         for c, seed in asked:
-            if c.label not in builders:
+            if c.label not in common:
                 check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
-                builders[c.label] = pack_builder(self.study.build, c.settings, self.code.modules, c.name)
-            digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
-            size, operations = len(c.digits.train), count_operations(c.model)
-            common = (c.source, builders[c.label], c.fit, digits, size, self.study.keep, operations)
-            job = Job(f"{c.name}, seed {seed}", int(seed), *common)
-            jobs[job] = c, seed
+                builder = pack_builder(self.study.build, c.settings, self.code.modules, c.name)
+                digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
+                size, operations = len(c.digits.train), count_operations(c.model)
+                common[c.label] = (c.source, builder, c.fit, digits, size, self.study.keep, operations)
+            jobs[Job(f"{c.name}, seed {seed}", int(seed), *common[c.label])] = c, seed
         for job, history, probabilities in train_all(self.study.name, list(jobs), self.workers, terminal):
             c, seed = jobs[job]
             epochs = c.fit["epochs"]

@@ -67,43 +67,43 @@ class Study:
             varied = self.over[label] if isinstance(self.over, dict) else {self.vary: label}
             if not isinstance(varied, Mapping):
                 raise self.error(f"over[{label!r}] must be a dict of settings (got {varied!r})")
-            if (
-                label.__hash__ is None or " at 0x" in str(label) or not str(label).isprintable()
-            ):  # no text to find it by
+            # the record finds a value by its text
+            if label.__hash__ is None or " at 0x" in str(label) or not str(label).isprintable():
                 raise self.error(f"over holds {label!r}; give such a value a label: over={{label: settings}}")
             if str(label) in map(str, self.settings):
                 raise self.error(f"{label!r} appears twice in `over`")
             self.settings[label] = self.fixed | dict(varied)
-            self._check_settings(self.settings[label])
         if len(set(self.seeds)) < len(self.seeds):
             raise self.error(f"a seed appears twice in {self.seeds}")
+        self._check_settings()
 
     def error(self, message: object) -> LabError:
         """A LabError about this study."""
         return LabError(f"study {self.name}: {message}")
 
-    def _check_settings(self, settings: dict[str, object]) -> None:
+    def _check_settings(self) -> None:
         if hasattr(self.build, "compile"):
             raise self.error("build is a model; give the function itself: mlp, not mlp()")
         if not hasattr(inspect.unwrap(self.build), "__code__"):
             raise self.error(f"build must be a function that returns a compiled model (got {self.build!r})")
         parameters, unused = inspect.signature(self.build).parameters, find_unused(self.build)
         known = [*parameters, *FIT_SETTINGS]
-        for name, parameter in parameters.items():
-            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                raise self.error(f"build takes {parameter}; name each of its settings, so that none is ignored")
-            if name not in settings and parameter.default is parameter.empty:
-                raise self.error(f"build needs the setting {name!r}")
-        for name in settings:
-            close = difflib.get_close_matches(str(name), known, 1)
-            if name not in known:
-                hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
-                raise self.error(f"unknown setting {name!r}; {hint}")
-            if name in unused:
-                raise self.error(f"build ignores the setting {name!r}: its text never uses it")
-        for name, default in FIT_SETTINGS.items():
-            if settings.get(name, default) is not None or name != "train_size":
-                check_integer(f"study {self.name}: {name}", settings.get(name, default), 1)
+        for settings in self.settings.values():
+            for name, parameter in parameters.items():
+                if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                    raise self.error(f"build takes {parameter}; name each of its settings, so that none is ignored")
+                if name not in settings and parameter.default is parameter.empty:
+                    raise self.error(f"build needs the setting {name!r}")
+            for name in settings:
+                if name not in known:
+                    close = difflib.get_close_matches(str(name), known, 1)
+                    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
+                    raise self.error(f"unknown setting {name!r}; {hint}")
+                if name in unused:
+                    raise self.error(f"build ignores the setting {name!r}: its text never uses it")
+            for name, default in FIT_SETTINGS.items():
+                if settings.get(name, default) is not None or name != "train_size":
+                    check_integer(f"study {self.name}: {name}", settings.get(name, default), 1)
 
 
 def run(
@@ -161,8 +161,8 @@ def run_study(
     if plan.missing() and mode in ("replay", "check"):
         advice = "a quick look is never recorded: make it a Study" if quick else "train with: mnist-lab run --record"
         raise study.error("; ".join([f"{plan.name_missing()} missing from {record}", *plan.notes, advice]))
-    sources = [c.source for c in plan.configurations for _ in study.seeds]
-    if recording and _recorded.setdefault(study.name, sources) != sources:
+    asked = [c.source for c in plan.configurations], study.seeds
+    if recording and _recorded.setdefault(study.name, asked) != asked:
         raise study.error(f"another study of this name was recorded in {record}; give this one a name of its own")
     after_run(plan)
     if mode == "check":
@@ -182,4 +182,4 @@ def run_study(
     return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
 
 
-_recorded: dict[str, list] = {}  # by study, the runs it asked for: two studies must not overwrite each other
+_recorded: dict[str, tuple] = {}  # by study, the runs it asked for: two studies must not overwrite each other
