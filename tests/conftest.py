@@ -1,7 +1,5 @@
 """What the tests share: few digits, and a folder of their own to record in."""
 
-import sys
-
 import pytest
 
 from mnist_lab.data import Digits, load_digits
@@ -24,6 +22,4 @@ def project(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MNIST_LAB_MODE", "local")
-    if "mnist_lab.studies.study" in sys.modules:
-        monkeypatch.setattr("mnist_lab.studies.study._recorded", {})  # as in a process of its own
     return tmp_path

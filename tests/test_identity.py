@@ -138,7 +138,7 @@ def test_a_custom_loss_counts_by_its_text_and_by_what_it_uses(recorded):
         return True
 
     assert replay(cells[3])
-    assert replay(cells[3].replace("answers", "p").replace("    return", "    # of the answers\n    return"))
+    assert replay(cells[3].replace("1.0 * answers", "(1.0*answers)").replace("    return", "    # a sum\n    return"))
     assert replay(f"{cells[3]}\n\ndef unused():\n    return 1")
     assert not replay(cells[3].replace("1.0 *", "1.0001 *"))
     assert not replay("FACTOR = 1.0001\n\n\n" + cells[3].replace("1.0 *", "FACTOR *"))

@@ -5,10 +5,9 @@ import signal
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from records import A, B, C, make_run
+from records import make_run
 
 from mnist_lab.__main__ import main
-from mnist_lab.studies.record import write_runs
 
 STUDY = """
 import mnist_lab as lab
@@ -46,14 +45,17 @@ def test_record_then_replay_then_check_and_nothing_changes(project, monkeypatch,
     assert capfd.readouterr().err == ""
     assert read_files(project) == files
 
-    assert main(["run", "--check", "1"]) == 0
-    printed = capfd.readouterr().err
-    units, seed = re.search(r"picked: s.csv, (\d), seed (\d)\n", printed).groups()
-    assert f"study s, units={units}, seed {seed}: equal to the last bit" in printed
+    record = project / "img" / "s.csv"
+    record.write_text(record.read_text().replace(next(re.finditer(r"0\.\d+", record.read_text()))[0], "0.25"))
+    files = read_files(project)
+    assert main(["run", "--check", "2"]) == 0
+    assert re.search(
+        r"s, 4, seed 0: val_accuracy .*; val_loss .*\ns, 5, seed 0: equal to the last bit\n", capfd.readouterr().out
+    )
     assert read_files(project) == files
 
 
-def test_notebooks_share_the_cores_unless_they_train_and_check_names_what_it_picks(project, monkeypatch, capsys):
+def test_notebooks_share_the_cores_unless_they_train(project, monkeypatch):
     calls = []
 
     async def execute(paths, settings, kernels, stops):
@@ -64,17 +66,12 @@ def test_notebooks_share_the_cores_unless_they_train_and_check_names_what_it_pic
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     for name in ("b", "a"):
         nbformat.write(new_notebook(), project / "notebooks" / f"{name}.ipynb")
-    write_runs(project / "img" / "s.csv", [make_run(A), make_run(B, seed=1)])
-    write_runs(project / "img" / "s.local.csv", [make_run(C)])
-
-    assert main(["run"]) == main(["run", "--record", "--workers", "2", "b.ipynb"]) == main(["run", "--check", "2"]) == 0
-    picked = capsys.readouterr().err.removeprefix("picked: ").strip().split("; ")
-    assert sorted(picked) == ["s.csv, a, b, seed 0", "s.csv, a, b, seed 1"]
-    both, keys = ["notebooks/a.ipynb", "notebooks/b.ipynb"], (A, B) if picked[0][-1] == "0" else (B, A)
+    assert main(["run"]) == main(["run", "--record", "--workers", "2", "b.ipynb"]) == main(["run", "--prune"]) == 0
+    both = ["notebooks/a.ipynb", "notebooks/b.ipynb"]
     assert calls == [
         (both, {"MNIST_LAB_MODE": "replay"}, 3),
         (["b.ipynb"], {"MNIST_LAB_MODE": "record", "MNIST_LAB_WORKERS": "2"}, 1),
-        (both, {"MNIST_LAB_MODE": f"check={','.join(keys)}"}, 1),
+        (both, {"MNIST_LAB_MODE": "prune"}, 1),
     ]
 
 
@@ -86,7 +83,6 @@ def test_notebooks_share_the_cores_unless_they_train_and_check_names_what_it_pic
         ("run --workers 0", "--workers must be an integer >= 1 (got 0)"),
         ("run --check -1", "--check must be an integer >= 1 (got -1)"),
         ("run --check 1", "--check must be at most 0, the number of recorded runs (got 1)"),
-        ("run --check 1 img/s.csv", "--check picks from all recorded runs: name no notebooks"),
         ("verdicts", "img/mlp_depth.csv: no recorded run; train with: mnist-lab run --record"),
     ],
 )

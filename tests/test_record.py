@@ -14,17 +14,17 @@ from records import A, B, C, make_run
 from mnist_lab.errors import LabError
 from mnist_lab.studies.record import (
     COLUMNS,
-    Finder,
     is_complete,
     read_probabilities,
     read_record,
+    read_runs,
     split_runs,
     write_probabilities,
     write_runs,
 )
 
 
-def read_runs(path: Path) -> dict[str, pd.DataFrame]:
+def read_all(path: Path) -> dict[str, pd.DataFrame]:
     return {key: run.reset_index(drop=True) for key, run in split_runs(read_record(path)).items()}
 
 
@@ -38,7 +38,7 @@ def record(tmp_path):
 
 def test_runs_read_back_to_the_last_bit(record):
     write_runs(record, [make_run(C, loss=[0.5, np.nan], val_loss=[np.inf, 1e-30])])
-    runs = read_runs(record)
+    runs = read_all(record)
     pd.testing.assert_frame_equal(runs[A], make_run(A), check_exact=True)
     assert list(runs) == [A, B, C]
     assert runs[C]["val_loss"].tolist() == [np.inf, 1e-30]
@@ -51,7 +51,7 @@ def test_runs_read_back_to_the_last_bit(record):
 def test_a_run_with_other_metrics_or_trained_twice_is_added_or_replaced(record):
     write_runs(record, [make_run(A, loss=[9.0, 9.0])])
     write_runs(record, [make_run(C, epochs=1, recall=[0.25], auc=[0.5])])
-    runs = read_runs(record)
+    runs = read_all(record)
     assert [len(run) for run in runs.values()] == [2, 2, 1]
     assert list(runs[C].columns[-5:]) == ["recall", "auc", "machine", "source", "probe"]
     assert runs[A]["loss"].tolist() == [9, 9]
@@ -59,43 +59,37 @@ def test_a_run_with_other_metrics_or_trained_twice_is_added_or_replaced(record):
 
 
 def test_a_rewritten_record_holds_the_runs_given_in_their_order(record):
-    for dropped in (1, 0):
-        assert write_runs(record, [make_run(C), make_run(A)], only=True) == dropped
-        assert list(read_runs(record)) == [C, A]
+    write_runs(record, [make_run(C), make_run(A)], only=True)
+    assert list(read_all(record)) == [C, A]
 
 
-def test_a_run_is_found_by_source_or_key_if_it_is_complete_and_its_probabilities_are_there(record):
+def test_a_run_is_found_if_it_is_complete_and_its_probabilities_are_there(record):
     write_runs(record, [make_run(C, epochs=3).assign(machine=["", "x", ""])])  # its end is missing
     lines = record.read_text().splitlines(keepends=True)
     record.write_text("".join(lines[:1] + lines[2:]))  # without the first epoch of A
-    assert {key: is_complete(run) for key, run in read_runs(record).items()} == {A: False, B: True, C: False}
+    assert {key: is_complete(run) for key, run in read_all(record).items()} == {A: False, B: True, C: False}
     write_probabilities(record, "val", {B: np.eye(10, dtype=np.float16)})
     for keep in (None, "val"):
-        finder = Finder(keep)
-        finder.add(record)
-        assert list(finder.by_key) == [B]
-        rows, probabilities = finder.by_source[f"source of {B}", 0]
+        ((rows, probabilities),) = read_runs(record, keep)
         assert rows["loss"].tolist() == make_run(B)["loss"].tolist()
         assert probabilities is None if keep is None else (probabilities == np.eye(10)).all()
-    without = Finder("test")
-    without.add(record)
-    assert not without.by_key
+    assert read_runs(record, "test") == []
     write_runs(record, [make_run(A)])
-    assert is_complete(read_runs(record)[A])
+    assert is_complete(read_all(record)[A])
 
 
 def test_a_run_that_could_not_be_read_back_is_not_written(record):
     before = record.read_bytes()
-    with pytest.raises(LabError, match=r"study\.csv: run not written, since .* accuracy must be a number from 0 to 1"):
+    with pytest.raises(LabError, match=r"run not written to .*study\.csv, line 2: accuracy must be a number from 0"):
         write_runs(record, [make_run(C, accuracy=[97.5, 98.0])])
     assert record.read_bytes() == before
     write_runs(record, [make_run(C, val_my_accuracy=[97.5, 98.0])])  # a metric of a student's own has any unit
-    assert read_runs(record)[C]["val_my_accuracy"].tolist() == [97.5, 98.0]
+    assert read_all(record)[C]["val_my_accuracy"].tolist() == [97.5, 98.0]
 
 
 def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
     write_runs(record, [make_run(C, loss=[1.25e-05, 2e20])])
-    expected, chance = read_runs(record), random.Random(0)
+    expected, chance = read_all(record), random.Random(0)
     header, *lines = csv.reader(io.StringIO(record.read_text().replace("1.25e-05", "1.25E-05").replace("e+20", "E+20")))
     for end, quoting in itertools.product(("\n", "\r\n"), (csv.QUOTE_ALL, csv.QUOTE_MINIMAL)):
         columns = chance.sample(range(len(header)), len(header))
@@ -103,20 +97,20 @@ def test_what_a_spreadsheet_does_to_a_file_is_understood(record):
         file = io.StringIO(newline="")
         csv.writer(file, quoting=quoting, lineterminator=end).writerows([row[i] for i in columns] for row in rows)
         record.write_bytes(f"\ufeff{file.getvalue()}".encode())
-        for key, run in read_runs(record).items():
+        for key, run in read_all(record).items():
             pd.testing.assert_frame_equal(run[expected[key].columns], expected[key], check_exact=True)
     record.write_bytes(record.read_bytes().rstrip())  # without an end of the last line
     write_runs(record, [make_run("3d" * 8)])
-    assert len(read_runs(record)) == 4
+    assert len(read_all(record)) == 4
 
 
 def test_a_torn_or_mangled_record_gives_no_wrong_number_and_one_line(record):
-    content, expected, chance = record.read_bytes(), read_runs(record), random.Random(0)
+    content, expected, chance = record.read_bytes(), read_all(record), random.Random(0)
     for place in range(len(content)):
         for damaged in (content[:place], content[:place] + chance.randbytes(6) + content[place + 30 :]):
             record.write_bytes(damaged)
             try:
-                runs = read_runs(record)
+                runs = read_all(record)
             except LabError as error:
                 runs, message = {}, str(error)
                 assert re.fullmatch(r".*study\.csv.*", message)
@@ -142,9 +136,9 @@ def set_cell(column: str, text: str):
         (lambda text: text.replace("0.", "0,", 1), "line 2: 17 values for 16 columns; correct the line, or delete"),
         (lambda text: text[:-40], "line 5: 1. values for 16 columns"),
         (lambda text: text.replace('b",', 'b"c,', 1), "not a record"),
-        (lambda text: text.replace("seed,epoch", "a,b", 1), "line 1: no column seed, epoch; a record has key, value"),
-        (lambda text: text.replace("source", "probe", 1), "line 1: a column appears twice"),
-        (lambda text: "", "line 1: no column key, value"),
+        (lambda text: text.replace("seed,epoch", "a,b", 1), "line 1: must name the columns key, value, seed,"),
+        (lambda text: text.replace("source", "probe", 1), "line 1: must name the columns .*, source, probe, each once"),
+        (lambda text: "", "line 1: must name the columns key, value"),
         (lambda text: text + set_cell("loss", "1.5")(text).splitlines()[1], "line 6: epoch must appear once in a run"),
         (set_cell("key", "see below"), "line 2: key must be 16 hexadecimal digits"),
         (set_cell("seed", "0.5"), r"line 2: seed must be an integer \(got '0.5'\)"),

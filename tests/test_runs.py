@@ -36,17 +36,16 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     record = project / "img" / "s.csv"
     alone = make_study(over=(0.3,), seeds=(1, 0))
     run(alone, few, workers=1)
-    monkeypatch.setattr("mnist_lab.studies.study._recorded", {})
     run(make_study(), few, workers=2)
     assert read_scores(record).equals(scores)
     runs = read_record(record).drop_duplicates("key")
     assert list(zip(runs["value"], runs["seed"], strict=True)) == [("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)]
-    with pytest.raises(LabError, match="another study of this name was recorded in"):
+    before = record.read_bytes()
+    with pytest.raises(LabError, match=r"s.csv holds runs that .* ask for \(0.1, seed 0; 0.1, seed 1\); .* --prune"):
         run(alone, few)
-    monkeypatch.setattr("mnist_lab.studies.study._recorded", {})
-    capsys.readouterr()
+    assert record.read_bytes() == before
+    monkeypatch.setenv("MNIST_LAB_MODE", "prune")
     run(alone, few)
-    assert "s: dropped 2 runs that it does not ask for from img/s.csv" in capsys.readouterr().err
     assert set(read_record(record)["value"]) == {"0.3"}
 
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
@@ -64,23 +63,6 @@ def test_the_same_run_is_found_in_another_session_and_another_key_is_kept(few, p
     assert losses[0.0] != losses[1.0]
     assert run(make_study(build=broken(build), **study), few).final("val_loss") == losses
     assert count_trained(capsys.readouterr().out) == [2]
-
-
-def test_a_recorded_run_is_trained_again_and_compared(few, project, monkeypatch, capsys):
-    monkeypatch.setenv("MNIST_LAB_MODE", "record")
-    run(make_study(), few)
-    record = project / "img" / "s.csv"
-    keys = list(dict.fromkeys(read_record(record)["key"]))
-    lines = record.read_text().splitlines()
-    values = lines[2].split(",")
-    values[lines[0].split(",").index("val_loss")] = "2.5"
-    record.write_text("\n".join([*lines[:2], ",".join(values), *lines[3:]]) + "\n")
-    monkeypatch.setenv("MNIST_LAB_MODE", f"check={keys[0]},{keys[2]}")
-    run(make_study(), few)
-    err = capsys.readouterr().err
-    assert "study s, dropout=0.3, seed 0: equal to the last bit" in err
-    assert re.search(r"study s, dropout=0.1, seed 0: val_accuracy .*; val_loss .*, recorded 2.5", err)
-    assert "seed 1:" not in err
 
 
 def test_a_probe_that_disagrees_is_named_and_nothing_is_taken(few, project, monkeypatch, capsys):

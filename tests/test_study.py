@@ -184,14 +184,17 @@ def test_files_that_are_no_records_do_not_stop_a_study(few, project, capsys):
     (project / "img" / "grades.csv").write_text("name,grade\nme,1\n")
     study = make_study(over=(0.1,), seeds=(0,))
     run(study, few)
-    assert "s: not searched: img/grades.csv, line 1: no column key" in capsys.readouterr().out
+    assert "s: not searched: img/grades.csv, line 1: must name the columns key" in capsys.readouterr().out
 
 
 def test_a_wrong_mode_or_number_of_workers_is_refused(few, project, monkeypatch):
     with pytest.raises(LabError, match=r"workers must be an integer from 1 to 999 \(got -1\)"):
         run(make_study(), few, workers=-1)
+    monkeypatch.setenv("MNIST_LAB_WORKERS", "two")
+    with pytest.raises(LabError, match=r"workers must be an integer from 1 to 999 \(got 'two'\)"):
+        run(make_study(), few)
     monkeypatch.setenv("MNIST_LAB_MODE", "Replay")
-    with pytest.raises(LabError, match=r"MNIST_LAB_MODE must be one of local, record, replay \(got 'Replay'\)"):
+    with pytest.raises(LabError, match=r"MNIST_LAB_MODE must be one of local, replay, record, prune \(got 'Replay'\)"):
         run(make_study(), few)
 
 

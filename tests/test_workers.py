@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from types import SimpleNamespace
 
@@ -88,7 +87,7 @@ def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project)
 
 def test_a_worker_gets_the_users_modules_as_they_are_now(monkeypatch):
     monkeypatch.setattr(program, "UNITS", 6)
-    builder = workers.pack_builder(program.count_units, {}, Code(program.count_units).modules, "study s")
+    builder = workers.pack_builder(program.count_units, {}, Code(program.count_units).modules)
     read = "import pickle, sys; print(pickle.load(sys.stdin.buffer)[0]())"
     assert subprocess.run([sys.executable, "-c", read], input=builder, capture_output=True).stdout.split() == [b"6"]
 
@@ -97,9 +96,3 @@ def test_digits_that_are_no_longer_those_of_load_digits_are_refused():
     fit = {"data": digest_digits(load_digits("flat", 8))}
     with pytest.raises(LabError, match=r"the digits are not those that lab.load_digits returns; make new ones"):
         workers._find_digits(SimpleNamespace(digits=("flat", 7), fit=fit, train_size=300))
-
-
-def test_a_builder_that_no_worker_can_be_sent_is_refused_in_one_line():
-    lock = threading.Lock()
-    with pytest.raises(LabError, match=r"study s: build\(\) uses what no worker can be sent \(TypeError: .*lock"):
-        workers.pack_builder(lambda: lock, {}, set(), "study s")

@@ -4,7 +4,6 @@ Installed packages count by name. After joblib.Memory, which compares a function
 """
 
 import ast
-import dataclasses
 import dis
 import functools
 import hashlib
@@ -19,7 +18,6 @@ from pathlib import Path, PurePath
 from types import CodeType, FunctionType, ModuleType, NoneType
 
 import numpy as np
-import pandas as pd
 
 from mnist_lab.errors import LabError
 
@@ -36,14 +34,14 @@ def is_installed(module_name: str | None) -> bool:
 
 
 class Code:
-    """A function or class in plain data (`text`). With `rename`, the names of local variables do not count.
+    """A function or class in plain data (`text`), without comments and layout.
 
     `named` holds the user's functions and classes that it reaches, by name, and `modules` their modules.
     Raises LabError for what cannot be described: an open file, a generator, a Keras object made outside the function.
     """
 
-    def __init__(self, function: Callable, rename: bool = False):
-        self.rename, self.named, self.modules, self._outer = rename, {}, set(), []
+    def __init__(self, function: Callable):
+        self.named, self.modules, self._outer = {}, set(), []
         self.text = self.describe(function, getattr(function, "__name__", "build"))
 
     def describe(self, value: object, name: str) -> object:
@@ -67,10 +65,10 @@ class Code:
             return [kind.__name__, entries if isinstance(value, (list, tuple)) else sorted(map(str, entries))]
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             return [value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value)).hexdigest()]
-        if isinstance(value, (pd.Series, pd.DataFrame)):
-            return self.describe(value.to_dict(), name)
         if isinstance(value, ModuleType):
             return value.__name__
+        if hasattr(value, "to_dict"):  # a table of pandas
+            return self.describe(value.to_dict(), name)
         if isinstance(value, functools.partial):
             return self.describe([value.func, value.args, value.keywords], name)
         if isinstance(value, (staticmethod, classmethod, property)):
@@ -83,14 +81,9 @@ class Code:
             return self._describe_code(value)
         if {base.__module__.split(".")[0] for base in kind.__mro__} & {"keras", "tensorflow"}:
             raise LabError(f"{name} is a Keras object ({kind.__name__}) made outside build(); make it inside build()")
-        if dataclasses.is_dataclass(value):
-            fields = [getattr(value, field.name) for field in dataclasses.fields(value)]
-            return [self.describe(kind, name), self.describe(fields, name)]
         if not is_installed(kind.__module__):
             return [self.describe(kind, name), self.describe(vars(value), name)]
-        raise LabError(
-            f"{name} is a {kind.__name__}, which cannot be recognised; use numbers, strings, lists or arrays"
-        )
+        raise LabError(f"{name} is a {kind.__name__}, which has no text or value to compare; use numbers or strings")
 
     def _describe_code(self, value: Callable) -> object:
         if is_installed(getattr(value, "__module__", None)):
@@ -125,9 +118,8 @@ class Code:
             if isinstance(owner, ModuleType) and not is_installed(owner.__name__):
                 known[ast.unparse(node)] = getattr(owner, node.attr, None)
         reached = {name: self.describe(value, name) for name, value in sorted(known.items()) if value is not function}
-        local = [*function.__code__.co_varnames, *function.__code__.co_cellvars] if self.rename else []
         defaults = self.describe([function.__defaults__, function.__kwdefaults__], f"a default of {function.__name__}")
-        return [[_strip(tree, local) for tree in trees], reached, defaults]
+        return [[ast.unparse(tree) for tree in trees], reached, defaults]
 
 
 def find_trees(function: FunctionType) -> list[ast.AST]:
@@ -140,7 +132,7 @@ def find_trees(function: FunctionType) -> list[ast.AST]:
     tree, codes = _parse("".join(linecache.getlines(file, function.__globals__)))
     line = code.co_firstlineno
     if Path(file).is_file():
-        same = [other.co_firstlineno for other in codes if _is_same(code, other)]
+        same = [other.co_firstlineno for other in codes if _list_steps(other) == _list_steps(code)]
         if not same:
             raise LabError(f"{file} has changed since {function.__name__} was imported; restart the kernel")
         line = min(same, key=lambda other: abs(other - line))  # autoreload moves a function
@@ -169,26 +161,10 @@ def list_codes(code: CodeType) -> list[CodeType]:
     return [code, *(nested for constant in inner for nested in list_codes(constant))]
 
 
-def _is_same(code: object, other: object) -> bool:
-    """Whether two functions do the same, wherever in a file they are; or whether two constants are equal."""
-    if not (isinstance(code, CodeType) and isinstance(other, CodeType)):
-        return code == other
-    same = (code.co_name, code.co_code, code.co_names) == (other.co_name, other.co_code, other.co_names)
-    return same and all(map(_is_same, code.co_consts, other.co_consts))
-
-
-def _strip(node: object, local: list[str]) -> object:
-    """A syntax tree in plain data, without comments, layout and docstrings; names in `local` by their place there."""
-    if isinstance(node, list):
-        texts = [isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in node]
-        return [_strip(one, local) for one, text in zip(node, texts, strict=True) if not text]
-    if isinstance(node, (ast.Name, ast.arg)):
-        name = node.id if isinstance(node, ast.Name) else node.arg
-        return local.index(name) if name in local else name
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
-    return [type(node).__name__, {name: _strip(value, local) for name, value in fields.items()}]
+def _list_steps(code: CodeType) -> list[tuple]:
+    """What code does, wherever in a file it is."""
+    parts = [(part, [one for one in part.co_consts if not isinstance(one, CodeType)]) for part in list_codes(code)]
+    return [(part.co_name, part.co_code, part.co_names, constants) for part, constants in parts]
 
 
 def find_unused(function: Callable) -> list[str]:

@@ -47,15 +47,14 @@ def find_key(model, code: Code, source: str, fit: dict) -> str:
     """
     from mnist_lab.keras import saving
 
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(action="ignore"):  # about lambdas
         try:
             config = saving.serialize_keras_object(model)
         except Exception:  # a layer or a schedule without get_config raises errors of many kinds
             return digest("source", source, fit)
     names = set(_list_user_names(config))
-    unknown = names - set(code.named) or any("lambda" in str(warning.message) for warning in warned)
-    texts = {name: [Code(one, rename=True).text for one in code.named[name]] for name in names & set(code.named)}
+    unknown = names - set(code.named)
+    texts = {name: [Code(one).text for one in code.named[name]] for name in names & set(code.named)}
     places = {layer["name"]: place for place, layer in enumerate(config["config"].get("layers", [])) if "name" in layer}
     return digest(training.VERSION, _clean(config, places), texts, source if unknown else "", fit, keras_settings())
 

@@ -36,11 +36,6 @@ def is_metric(column: str) -> bool:
     return column not in (*TEXT, *INTEGERS, *LAST_ROW)
 
 
-def list_scores(rows: pd.DataFrame) -> list[str]:
-    """The columns that the seed of a run decides: all losses and metrics."""
-    return [column for column in sorted(rows) if is_metric(column) and column != "seconds"]
-
-
 def read_record(path: Path) -> pd.DataFrame:
     """The rows of a record, numbers to the last bit; none where there is no file. What a spreadsheet saves is read.
 
@@ -49,21 +44,17 @@ def read_record(path: Path) -> pd.DataFrame:
     return _parse(path, read_text(path)) if path.exists() else pd.DataFrame(columns=[*COLUMNS, *LAST_ROW])
 
 
-def _parse(path: Path, text: str) -> pd.DataFrame:
+def _parse(path: Path | str, text: str) -> pd.DataFrame:
     try:
         header, *lines = [*csv.reader(io.StringIO(text, newline=""), strict=True)] or [[]]
     except csv.Error as error:
         raise LabError(f"{path}: not a record ({error})") from None
-    missing = [column for column in [*COLUMNS, LAST_ROW[0]] if column not in header]
-    if missing or len(set(header)) < len(header):
-        fault = f"no column {', '.join(missing)}" if missing else "a column appears twice"
-        raise LabError(f"{path}, line 1: {fault}; a record has {', '.join([*COLUMNS, *LAST_ROW])}")
+    if not set(header) >= {*COLUMNS, *LAST_ROW} or len(set(header)) < len(header):
+        raise LabError(f"{path}, line 1: must name the columns {', '.join([*COLUMNS, *LAST_ROW])}, each once")
     for number, line in enumerate(lines, 2):
         if len(line) != len(header):
             raise LabError(f"{path}, line {number}: {len(line)} values for {len(header)} columns; {REPAIR}")
     rows = pd.DataFrame(lines, columns=header, dtype=str)
-    # a run recorded before there were sources and probes has none
-    rows = rows.assign(**{column: "" for column in LAST_ROW if column not in header})
 
     def require(column: str, right: pd.Series, rule: str) -> None:
         if not right.all():
@@ -89,12 +80,8 @@ def _parse(path: Path, text: str) -> pd.DataFrame:
 
 
 def split_runs(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The runs of a record by key, in the order of the record, each in order of epochs."""
-    codes, keys = pd.factorize(rows["key"])
-    order = np.lexsort((rows["epoch"], codes))
-    ends = np.cumsum(np.bincount(codes, minlength=len(keys)))
-    rows = rows.iloc[order]
-    return {key: rows.iloc[first:end] for key, first, end in zip(keys, [0, *ends], ends, strict=False)}
+    """The runs of a record by key, each in order of epochs."""
+    return dict(iter(rows.sort_values("epoch", kind="stable").groupby("key", sort=False)))
 
 
 def is_complete(run: pd.DataFrame) -> bool:
@@ -102,53 +89,32 @@ def is_complete(run: pd.DataFrame) -> bool:
     return [*run["epoch"]] == [*range(1, len(run) + 1)] and run["machine"].iloc[-1] != ""
 
 
-class Finder:
-    """Finds complete runs in the records that were added, in this order, by source and seed or by key.
-
-    With `keep`, only runs whose probabilities of that split were kept. A run comes with its probabilities (or None).
+def read_runs(path: Path, keep: str | None) -> list[tuple]:
+    """The complete runs of a record: of each its rows, and None. With `keep`, those whose probabilities of that split
+    were kept: of each its rows and its probabilities. Raises LabError where a file cannot be read.
     """
-
-    def __init__(self, keep: str | None):
-        self.keep = keep
-        self.paths: list[Path] = []
-        self.by_source: dict[tuple[str, int], tuple] = {}
-        self.by_key: dict[str, list[tuple]] = {}
-
-    def add(self, path: Path) -> None:
-        """Add a record. Raises LabError where it cannot be read."""
-        self.paths.append(path)
-        rows = read_record(path)
-        probabilities = read_probabilities(path, self.keep) if self.keep else {}
-        for key, run in split_runs(rows).items():
-            if is_complete(run) and (key in probabilities or not self.keep):
-                found = run, probabilities.get(key)
-                self.by_source.setdefault((run["source"].iloc[-1], int(run["seed"].iloc[0])), found)
-                self.by_key.setdefault(key, []).append(found)
+    probabilities = read_probabilities(path, keep) if keep else {}
+    runs = [(run, probabilities.get(key)) for key, run in split_runs(read_record(path)).items() if is_complete(run)]
+    return [(run, kept) for run, kept in runs if kept is not None or not keep]
 
 
-def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> int:
+def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> None:
     """Add runs to a record, in place of those with the same keys; with `only`, let it hold no others.
 
-    Safe against kills and other writers. Returns how many runs were dropped. Raises LabError, and leaves the file as it
-    was, where a run could not be read again.
+    Safe against kills and other writers. Raises LabError, and leaves the file as it was, where a run could not be read
+    again.
     """
     new = {run["key"].iloc[0]: run for run in runs}
     text = _format(*new.values())
-    try:
-        _parse(path, text)
-    except LabError as error:
-        raise LabError(f"{path}: run not written, since it could not be read again: {error}") from None
+    _parse(f"run not written to {path}", text)
     header, body = text.split("\n", 1)
     with lock(path):
         old = path.read_bytes() if path.exists() else b""
         alike = old.startswith(f"{header}\n".encode()) and old.endswith(b"\n")
+        content = old + body.encode()
         if only or not alike or any(f"\n{key},".encode() in old for key in new):
-            before = split_runs(read_record(path))
-            text = text if only else _format(*(before | new).values())
-            replace_file(path, lambda file: file.write(text.encode()))
-            return len(set(before) - set(new)) if only else 0
-        replace_file(path, lambda file: file.write(old + body.encode()))
-    return 0
+            content = (text if only else _format(*(split_runs(read_record(path)) | new).values())).encode()
+        replace_file(path, lambda file: file.write(content))
 
 
 def _format(*runs: pd.DataFrame) -> str:

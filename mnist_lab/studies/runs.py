@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from mnist_lab.data import Digits, cut_digits, digest_digits
 from mnist_lab.errors import LabError
 from mnist_lab.studies.code import Code
 from mnist_lab.studies.identity import digest, find_key, find_source, is_close
-from mnist_lab.studies.record import Finder, list_scores, write_probabilities, write_runs
+from mnist_lab.studies.record import read_record, read_runs, write_probabilities, write_runs
 
 FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
 
@@ -66,33 +66,42 @@ class Plan:
 
     def name_missing(self) -> str:
         """The missing runs in words: "3 of 40 runs (7: seeds 0, 1; 10: seeds 4)"."""
-        seeds: dict[object, list[str]] = {}
-        for c, seed in self.missing():
-            seeds.setdefault(c.label, []).append(str(seed))
+        missing = self.missing()
+        seeds = {c.label: ", ".join(str(seed) for other, seed in missing if other is c) for c, _ in missing}
         total = len(self.configurations) * len(self.study.seeds)
-        parts = [f"{label}: seeds {', '.join(names)}" for label, names in seeds.items()]
-        return f"{len(self.missing())} of {total} runs ({'; '.join(parts)})"
+        return f"{len(missing)} of {total} runs ({'; '.join(f'{label}: seeds {seeds[label]}' for label in seeds)})"
 
-    def find(self, paths: list[Path]) -> None:
+    def find(self, own: list[Path]) -> None:
         """Look for the runs: by source in the study's own files, then in those of others, then by key and probe."""
-        finder = Finder(self.study.keep)
-        for path in [*paths, *sorted(paths[0].parent.glob("*.csv"))]:
-            own = path in paths  # seconds of another session do not compare, and a local run is not a recorded one
+        by_key: dict[str, list[tuple]] = {}
+        for path in dict.fromkeys([*own, *sorted(own[0].parent.glob("*.csv"))]):
+            # seconds of another session do not compare, and a local run is not a recorded one
             borrowed = not self.study.timing and not (self.recording and path.name.endswith(".local.csv"))
-            if self.missing() and (own or borrowed) and path not in finder.paths:
-                try:
-                    finder.add(path)
-                except LabError as error:
-                    if own:
-                        raise
-                    self.notes.append(f"not searched: {error}")
-                for c, seed in self.missing():
-                    if (c.source, seed) in finder.by_source:
-                        c.add(seed, *finder.by_source[c.source, seed])
-        changed = list(dict.fromkeys(c for c, _ in self.missing()))
-        self._build(changed)
-        for c in changed:
-            self._find_by_key(c, finder)
+            if not self.missing() or not (path in own or borrowed):
+                continue
+            try:
+                found = read_runs(path, self.study.keep)
+            except LabError as error:
+                if path in own:
+                    raise
+                self.notes.append(f"not searched: {error}")
+                continue
+            by_source = {(run[0]["source"].iloc[-1], run[0]["seed"].iloc[0]): run for run in reversed(found)}
+            for c, seed in self.missing():
+                if (c.source, seed) in by_source:
+                    c.add(seed, *by_source[c.source, seed])
+            for run in found:
+                by_key.setdefault(run[0]["key"].iloc[0], []).append(run)
+        self._build(list(dict.fromkeys(c for c, _ in self.missing())))
+        for c, seed in self.missing():
+            recorded = by_key.get(digest(c.key, seed), [])
+            same = [run for run in recorded if is_close(c.probe, run[0]["probe"].iloc[-1])]
+            if same:
+                c.add(seed, *same[0])
+            elif recorded:
+                before = recorded[0][0]["probe"].iloc[-1]
+                self.notes.append(f"{c.name}: its first losses and norms differ from the record ({before}; {c.probe})")
+                c.key = digest(c.key, c.source)
         self._refuse_equal(self.study.seeds)
 
     def _build(self, configurations: list[Configuration]) -> None:
@@ -111,17 +120,6 @@ class Plan:
         keys = [c.key for c in configurations]
         for c in configurations:
             if keys.count(c.key) > 1:  # the difference between these is not in Keras's description, but in the probe
-                c.key = digest(c.key, c.source)
-
-    def _find_by_key(self, c: Configuration, finder: Finder) -> None:
-        for seed in self.study.seeds:
-            recorded = finder.by_key.get(digest(c.key, seed), [])
-            same = [run for run in recorded if is_close(c.probe, run[0]["probe"].iloc[-1])]
-            if same and seed not in c.runs:
-                c.add(seed, *same[0])
-            if recorded and not same:
-                before = recorded[0][0]["probe"].iloc[-1]
-                self.notes.append(f"{c.name}: its first losses and norms differ from the record ({before}; {c.probe})")
                 c.key = digest(c.key, c.source)
 
     def _refuse_twins(self, identities: dict[object, object]) -> None:
@@ -145,21 +143,20 @@ class Plan:
         from mnist_lab.training.checks import check_start, count_operations
         from mnist_lab.training.workers import Job, pack_builder, train_all
 
-        jobs, common = {}, {}
-        for c, seed in asked:
-            if c.label not in common:
-                check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
-                builder = pack_builder(self.study.build, c.settings, self.code.modules, c.name)
-                digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
-                size, operations = len(c.digits.train), count_operations(c.model)
-                common[c.label] = (c.source, builder, c.fit, digits, size, self.study.keep, operations)
-            jobs[Job(f"{c.name}, seed {seed}", int(seed), *common[c.label])] = c, seed
+        jobs = {}
+        for c in dict.fromkeys(c for c, _ in asked):
+            check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
+            builder = pack_builder(self.study.build, c.settings, self.code.modules)
+            digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
+            size, operations = len(c.digits.train), count_operations(c.model)
+            job = Job(c.name, 0, c.source, builder, c.fit, digits, size, self.study.keep, operations)
+            jobs |= {replace(job, seed=int(seed)): (c, seed) for other, seed in asked if other is c}
         for job, history, probabilities in train_all(self.study.name, list(jobs), self.workers, terminal):
             c, seed = jobs[job]
-            epochs = c.fit["epochs"]
-            blank = [""] * (epochs - 1)
-            rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=range(1, epochs + 1))
-            yield c, seed, rows.assign(source=[*blank, c.source], probe=[*blank, c.probe]), probabilities
+            epochs = range(1, c.fit["epochs"] + 1)
+            rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=epochs, source="", probe="")
+            rows.loc[rows.index[-1], ["source", "probe"]] = c.source, c.probe
+            yield c, seed, rows, probabilities
 
     def train_missing(self) -> Iterator[tuple]:
         """Train what is missing; yield the rows and the probabilities (or None) of each run as it ends."""
@@ -170,29 +167,21 @@ class Plan:
             self._refuse_equal([seed])
             yield c.runs[seed]
 
-    def check(self, keys: list[str]) -> None:
-        """Train the recorded runs of these keys again, and print how far they come out from the record."""
-        asked = [(c, seed) for c in self.configurations for seed in self.study.seeds]
-        chosen = [(c, seed) for c, seed in asked if c.runs[seed][0]["key"].iloc[0] in keys]
-        self._build(list(dict.fromkeys(c for c, _ in chosen)))
-        for c, seed, fresh, _ in self.train(chosen, terminal=True):
-            recorded = c.runs[seed][0]
-            scores = [name for name in list_scores(recorded) if name in fresh]
-            message = "equal to the last bit"
-            if not np.array_equal(fresh[scores], recorded[scores], equal_nan=True):
-                pairs = [(name, fresh[name].iloc[-1], recorded[name].iloc[-1]) for name in ("val_accuracy", "val_loss")]
-                message = "; ".join(f"{name} {new:g}, recorded {old:g}" for name, new, old in pairs)
-            print(f"{c.name}, seed {seed}: {message}", file=sys.stderr)
+    def others(self, record: Path) -> list[str]:
+        """The recorded runs that the study does not ask for."""
+        asked = {rows["key"].iloc[0] for c in self.configurations for rows, _ in c.runs.values()}
+        runs = read_record(record).drop_duplicates("key")
+        runs = runs[~runs["key"].isin(asked)]
+        return [f"{value}, seed {seed}" for value, seed in zip(runs["value"], runs["seed"], strict=True)]
 
     def rewrite(self, record: Path) -> None:
-        """Put the runs in order in the record, under today's source, and drop what the study does not ask for."""
+        """Put the runs in order in the record, under today's source; it holds no others from now on."""
         tables, probabilities = [], {}
         for c in self.configurations:
             for rows, kept in (c.runs[seed] for seed in self.study.seeds):
-                tables.append(rows.assign(source=[*[""] * (len(rows) - 1), c.source]))
+                rows.loc[rows.index[-1], "source"] = c.source
+                tables.append(rows)
                 probabilities[rows["key"].iloc[0]] = kept
         if self.study.keep:
             write_probabilities(record, self.study.keep, probabilities, only=True)
-        dropped = write_runs(record, tables, only=True)
-        if dropped:
-            print(f"{self.study.name}: dropped {dropped} runs that it does not ask for from {record}", file=sys.stderr)
+        write_runs(record, tables, only=True)

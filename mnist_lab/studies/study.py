@@ -4,7 +4,7 @@ import difflib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -131,55 +131,46 @@ def run(
         raise study.error("train_size varies in this study, so it cannot be cut down by it")
     quick = seeds is not None or train_size is not None
     fixed = study.fixed if train_size is None else study.fixed | {"train_size": train_size}
-    smaller = replace(study, fixed=fixed, seeds=study.seeds if seeds is None else seeds)
-    return run_study(smaller if quick else study, digits, workers, quick)
-
-
-def run_study(
-    study: Study,
-    digits: Digits,
-    workers: int | None = None,
-    quick: bool = False,
-    names: Mapping[object, str] | None = None,
-    after_run: Callable[[Plan], None] = lambda plan: None,
-) -> Results:
-    """As `run`. A `quick` look is never recorded. `names` are those of the labels in messages.
-
-    `after_run` is called with the plan, which holds all runs there are: before any is trained, and after each.
-    """
-    check_digits(digits, f"study {study.name}")
-    mode, _, keys = os.environ.get("MNIST_LAB_MODE", "local").partition("=")  # "check=KEY,KEY" trains these again
-    if mode not in ("local", "record", "replay", "check"):
-        raise LabError(f"MNIST_LAB_MODE must be one of local, record, replay (got {mode!r})")
-    workers = int(os.environ.get("MNIST_LAB_WORKERS", os.cpu_count() or 1)) if workers is None else workers
-    check_integer("workers", workers, 1, 999)
-    recording = mode == "record" and not quick
-    record, local = (find_images() / f"{study.name}{end}.csv" for end in ("", ".local"))
-    target = record if recording else local
-    plan = Plan(study, digits, names or {}, 1 if study.timing else workers, recording)
-    plan.find([record] if recording else [record, local])
-    if plan.missing() and mode in ("replay", "check"):
-        advice = "a quick look is never recorded: make it a Study" if quick else "train with: mnist-lab run --record"
-        raise study.error("; ".join([f"{plan.name_missing()} missing from {record}", *plan.notes, advice]))
-    asked = [c.source for c in plan.configurations], study.seeds
-    if recording and _recorded.setdefault(study.name, asked) != asked:
-        raise study.error(f"another study of this name was recorded in {record}; give this one a name of its own")
-    after_run(plan)
-    if mode == "check":
-        plan.check(keys.split(","))
-    if plan.missing():
-        with lock(target):  # before anything is trained: can it be written?
-            pass
-    for rows, probabilities in plan.train_missing():
-        if study.keep:  # before the run itself: a run in the record has all that belongs to it
-            write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})
-        write_runs(target, [rows])
-        after_run(plan)
-    if recording:
-        plan.rewrite(record)
+    study = replace(study, fixed=fixed, seeds=study.seeds if seeds is None else seeds) if quick else study
+    *_, plan = run_steps(study, digits, workers, quick)
     runs = {c.label: [c.runs[seed] for seed in study.seeds] for c in plan.configurations}
     kept = {label: np.array([probabilities for _, probabilities in runs[label]]) for label in runs if study.keep}
     return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
 
 
-_recorded: dict[str, tuple] = {}  # by study, the runs it asked for: two studies must not overwrite each other
+def run_steps(
+    study: Study, digits: Digits, workers: int | None, quick: bool = False, names: Mapping[object, str] | None = None
+) -> Iterator[Plan]:
+    """As `run`; yield the plan, with the runs that there are, once they were looked for, and after each training.
+
+    A `quick` look is never recorded. `names` are those of the labels in messages.
+    """
+    check_digits(digits, f"study {study.name}")
+    mode = os.environ.get("MNIST_LAB_MODE", "local")
+    if mode not in ("local", "replay", "record", "prune"):
+        raise LabError(f"MNIST_LAB_MODE must be one of local, replay, record, prune (got {mode!r})")
+    workers = workers if workers is not None else os.environ.get("MNIST_LAB_WORKERS", os.cpu_count() or 1)
+    workers = int(workers) if str(workers).isdecimal() else workers
+    check_integer("workers", workers, 1, 999)
+    recording = mode in ("record", "prune") and not quick
+    record, local = (find_images() / f"{study.name}{end}.csv" for end in ("", ".local"))
+    target = record if recording else local
+    plan = Plan(study, digits, names or {}, 1 if study.timing else workers, recording)
+    plan.find([record] if recording else [record, local])
+    if plan.missing() and mode == "replay":
+        advice = "a quick look is never recorded: make it a Study" if quick else "train with: mnist-lab run --record"
+        raise study.error("; ".join([f"{plan.name_missing()} missing from {record}", *plan.notes, advice]))
+    if recording and mode != "prune" and plan.others(record):
+        fault = f"{record} holds runs that this study does not ask for ({'; '.join(plan.others(record))})"
+        raise study.error(f"{fault}; give the study another name, or drop them with: mnist-lab run --prune")
+    if plan.missing():
+        with lock(target):  # before anything is trained: can it be written?
+            pass
+    yield plan
+    for rows, probabilities in plan.train_missing():
+        if study.keep:  # before the run itself: a run in the record has all that belongs to it
+            write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})
+        write_runs(target, [rows])
+        yield plan
+    if recording:
+        plan.rewrite(record)

@@ -5,6 +5,7 @@ import inspect
 import io
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +14,7 @@ from mnist_lab import keras
 from mnist_lab.data import Digits, check_digits
 from mnist_lab.errors import LabError
 from mnist_lab.files import lock, read_text, replace_file
-from mnist_lab.studies.runs import Plan
-from mnist_lab.studies.study import Study, run_study
+from mnist_lab.studies.study import Study, run_steps
 
 SETTINGS = ("loss_function", "optimizer", "batch_size", "kernel_size", "epochs")
 COLUMNS = [*SETTINGS, "loss", "accuracy"]
@@ -37,29 +37,23 @@ def sweep(
     """
     parameters, results = Path(parameters), Path(results)
     check_digits(digits, "sweep")
-    lines = _read_rows(parameters, len(digits.train), digits.train.x.shape[1])
+    rows = _read_rows(parameters, len(digits.train), digits.train.x.shape[1])
     if results.exists() and not read_text(results).startswith(",".join(COLUMNS)):
         raise LabError(f"{results}, line 1: must be {','.join(COLUMNS)}, as sweep writes it")
-    over = {", ".join(map(str, row)): dict(zip(SETTINGS, row, strict=True)) for row in lines}
-    names = dict(zip(over, (f"{parameters}, line {line}" for line in lines.values()), strict=True))
-    table = None
-
-    def write_results(plan: Plan) -> None:
-        nonlocal table
-        done = [(over[c.label], c.runs[SEED][0].iloc[-1]) for c in plan.configurations if SEED in c.runs]
-        rows = [[*settings.values(), last["val_loss"], last["val_accuracy"]] for settings, last in done]
-        table = pd.DataFrame(rows, columns=COLUMNS)
-        text = table.to_csv(index=False, lineterminator="\n", na_rep="nan")
-        with lock(results):
-            replace_file(results, lambda file: file.write(text.encode()))
-
+    over = {", ".join(map(str, row)): dict(zip(SETTINGS, row, strict=True)) for row in rows}
+    names = dict(zip(over, (f"{parameters}, line {line}" for line in rows.values()), strict=True))
     study = Study("sweep_" + re.sub(r"\W", "_", parameters.stem), build, {}, "row", over, seeds=(SEED,))
     try:
-        run_study(study, digits, workers, names=names, after_run=write_results)
+        for plan in run_steps(study, digits, workers, names=names):
+            last = [(over[c.label], c.runs[SEED][0].iloc[-1]) for c in plan.configurations if SEED in c.runs]
+            scores = [[*settings.values(), row["val_loss"], row["val_accuracy"]] for settings, row in last]
+            table = pd.DataFrame(scores, columns=COLUMNS)
+            text = table.to_csv(index=False, lineterminator="\n", na_rep="nan")
+            with lock(results):
+                replace_file(results, lambda file, text=text: file.write(text.encode()))
     except LabError as error:
-        for label, settings in over.items():
-            if f"{error}".startswith(f"{names[label]}: build() raised"):
-                _refuse_kernel(names[label], build, settings)
+        for label in (label for label in over if str(error).startswith(f"{names[label]}: build() raised")):
+            _refuse_kernel(names[label], build, over[label])
         raise
     return table
 
@@ -74,30 +68,26 @@ def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
     except csv.Error as error:
         raise LabError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
     lines = [(line, cells) for line, cells in lines if any(cells)]
-    header = list(SETTINGS)
-    if lines and {_plain(cell) for cell in lines[0][1]} & {_plain(name) for name in SETTINGS}:
-        line, cells = lines.pop(0)
-        header = [next((name for name in SETTINGS if _plain(name) == _plain(cell)), cell) for cell in cells]
-        if sorted(header) != sorted(SETTINGS):
-            raise LabError(f"{path}, line {line}: columns must be {', '.join(SETTINGS)} (got {', '.join(header)})")
+    has_header = lines and set(lines[0][1]) & set(SETTINGS)
+    line, header = lines.pop(0) if has_header else (1, SETTINGS)
+    if sorted(header) != sorted(SETTINGS):
+        raise LabError(f"{path}, line {line}: columns must be {', '.join(SETTINGS)} (got {', '.join(header)})")
     if not lines:
         raise LabError(f"{path}: no rows; a row has {', '.join(SETTINGS)}")
     functions = {name: loss for name, loss in vars(keras.losses).items() if inspect.isfunction(loss)}
-    losses = [name for name, loss in functions.items() if "y_true" in inspect.signature(loss).parameters]
-    losses = sorted(name for name in losses if not name.startswith(("sparse", "ctc", "circle")))  # for other labels
+    losses = sorted(name for name, loss in functions.items() if "y_true" in inspect.signature(loss).parameters)
+    losses = [name for name in losses if not name.startswith(("sparse", "ctc", "circle"))]  # for other labels
     optimizers = sorted(name for name in vars(keras.optimizers) if name[0].isupper() and "Optimizer" not in name)
     for line, cells in lines:
         where = f"{path}, line {line}"
         if len(cells) != len(header):
-            raise LabError(
-                f"{where}: a row must have {len(header)} values, {', '.join(header)} (got {','.join(cells)!r})"
-            )
+            fault = f"a row must have {len(header)} values, {', '.join(header)}"
+            raise LabError(f"{where}: {fault} (got {','.join(cells)!r})")
         row = dict(zip(header, cells, strict=True))
         for column, allowed in (("loss_function", losses), ("optimizer", optimizers)):
-            name = next((name for name in allowed if _plain(name) == _plain(row[column])), None)
-            if not name:
+            if row[column].lower() not in map(str.lower, allowed):
                 raise LabError(f"{where}: {column} must be one of {', '.join(allowed)} (got {row[column]!r})")
-            row[column] = name
+            row[column] = next(name for name in allowed if name.lower() == row[column].lower())
         for column, most in (("batch_size", images), ("kernel_size", side), ("epochs", MOST_EPOCHS)):
             if not re.fullmatch("[0-9]{1,9}", row[column]) or not 1 <= int(row[column]) <= most:
                 raise LabError(f"{where}: {column} must be an integer from 1 to {most} (got {row[column]!r})")
@@ -108,17 +98,13 @@ def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
     return rows
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[\W_]", "", text).lower()
-
-
 def _refuse_kernel(name: str, build: Callable, settings: dict) -> None:
     """Raises LabError if a network that cannot be built can be built with a smaller kernel."""
     given = {name: settings[name] for name in inspect.signature(build).parameters}
     for size in range(settings["kernel_size"] - 1, 0, -1):
-        try:
+        with suppress(Exception):
             build(**given | {"kernel_size": size})
-        except Exception:
-            continue
-        found = f"(got {settings['kernel_size']})"
-        raise LabError(f"{name}: kernel_size must be an integer from 1 to {size} {found}")
+            break
+    else:
+        return
+    raise LabError(f"{name}: kernel_size must be an integer from 1 to {size} (got {settings['kernel_size']})")

@@ -92,19 +92,17 @@ def count_operations(model) -> int:
 
 
 def check_start(build: Callable, settings: Mapping[str, object], train: Split, model, name: str) -> None:
-    """Build once more under another seed; raises LabError if it is not a new one, or starts from equal draws."""
+    """Build once more under another seed; raises LabError if it is not a new one, or draws from equal seeds."""
     with seeded(PROBE_SEED + 1):
         other = build_model(build, settings, train, name)
     if {id(variable) for variable in model.variables} & {id(variable) for variable in other.variables}:
         raise LabError(f"{name}: build() returned a layer that it had returned before; make a new one each time")
-    if all(np.array_equal(*pair) for pair in zip(model.get_weights(), other.get_weights(), strict=True)):
-        seeds: list[list] = [[], []]  # of the initializers; without any, the builder loads or sets the weights
-        for found, one in zip(seeds, (model, other), strict=True):
-            values = [value for layer in list_layers(one) for value in vars(layer).values()]
-            found += [v.seed for v in values if isinstance(v, keras.initializers.Initializer) and hasattr(v, "seed")]
-        if seeds[0] and seeds[0] == seeds[1]:
-            advice = "make layers and initializers inside build(), and give them no seed"
-            raise LabError(f"{name}: the initial weights do not depend on the seed; {advice}")
+    values = [[value for layer in list_layers(one) for value in vars(layer).values()] for one in (model, other)]
+    initializers = [[one for one in found if isinstance(one, keras.initializers.Initializer)] for found in values]
+    seeds, others = ([one.seed for one in found if hasattr(one, "seed")] for found in initializers)
+    if seeds and seeds == others:
+        advice = "make layers and initializers inside build(), and give them no seed"
+        raise LabError(f"{name}: the initial weights do not depend on the seed; {advice}")
 
 
 def probe_model(model, train: Split, name: str = "the model") -> tuple[list[float], list[str]]:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import scipy  # scipy.stats takes a second to import, so it is left to load on first use
@@ -72,12 +73,10 @@ def ratio(a: np.ndarray, b: np.ndarray) -> Estimate:
 def share(hits: np.ndarray) -> Estimate:
     """Estimate the share of runs, in percent, in which a condition is true: Clopper-Pearson interval, binomial test."""
     count, runs = int(hits.sum()), len(hits)
-
-    def test(percent=50.0, side="two-sided"):
-        return scipy.stats.binomtest(count, runs, percent / 100, side)
-
+    test = partial(scipy.stats.binomtest, count, runs)
     low, high = test().proportion_ci(method="exact")
-    return Estimate(100 * count / runs, 100 * low, 100 * high, runs, lambda limit, side: test(limit, side).pvalue)
+    estimates = 100 * count / runs, 100 * low, 100 * high
+    return Estimate(*estimates, runs, lambda limit, side: test(limit / 100, side).pvalue)
 
 
 def adjust(p_values: np.ndarray) -> np.ndarray:
@@ -90,12 +89,7 @@ def adjust(p_values: np.ndarray) -> np.ndarray:
 
 def check_seeds(values: np.ndarray, where: str) -> np.ndarray:
     """`values` as floats. Raises LabError unless it holds one finite number per seed, for two seeds or more."""
-    try:
-        values = np.asarray(values, float)
-    except (TypeError, ValueError):
-        raise LabError(f"{where}: expected one number per seed, got {values!r}") from None
-    if values.ndim != 1 or len(values) < 2:
-        raise LabError(f"{where}: expected one number per seed and at least two seeds, got shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise LabError(f"{where}: a number is {'missing (nan)' if np.isnan(values).any() else 'infinite'}")
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise LabError(f"{where}: expected a finite number for each of at least two seeds (got {values.tolist()})")
     return values
