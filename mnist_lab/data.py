@@ -87,7 +87,7 @@ def check_digits(digits: object, name: str) -> None:
     """Raises LabError, in one line that begins with `name`, for what no network can be trained on."""
     if not isinstance(digits, Digits):
         raise LabError(f"{name}: digits must be what lab.load_digits returns (got a {type(digits).__name__})")
-    for part in ("train", "val", "test"):
+    for part in () if digits.loaded else ("train", "val", "test"):
         split = getattr(digits, part)
         if not len(split):
             raise LabError(f"{name}: digits.{part} holds no images")

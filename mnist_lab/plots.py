@@ -10,6 +10,7 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 from IPython.display import Image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
@@ -195,7 +196,7 @@ def plot_gallery(
 def show(figure: Figure) -> Image:
     """Show a figure in a notebook, with the same bytes each time."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
     return Image(content.getvalue())
 
 
@@ -254,8 +255,7 @@ def _draw_seeds(axes, results: Results, metric: str, label: str | None, room: in
 
 def _draw_digits(x, titles, columns: int, width: float, height: float, margin: float = 0.0) -> Figure:
     """Draw images in rows, each in a cell of `width` and `height` (inches), with a `margin` on top."""
-    columns = min(columns, len(x))
-    rows = -(-len(x) // columns)
+    rows = -(-len(x) // (columns := min(columns, len(x))))
     figure = Figure(figsize=(width * columns, height * rows + margin), layout="constrained")
     for number, image in enumerate(x):
         axes = figure.add_subplot(rows, columns, number + 1, xticks=[], yticks=[])
