@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -46,33 +47,35 @@ def check(count: int, workers: int | None) -> bool:
         os.chdir(folder)
         records = {path: read_record(path) for path in sorted(find_images().glob("*.csv"))}
         keys = sorted({key for rows in records.values() for key in rows["key"]})
-        if count > len(keys):
-            raise LabError(f"--check must be at most {len(keys)}, the number of recorded runs (got {count})")
-        picked = random.sample(keys, count)
+        picked = random.sample(keys, min(count, len(keys)))
         for path, rows in records.items():
             rows[~rows["key"].isin(picked)].to_csv(path, index=False, na_rep="nan")
         succeeded = run([], "record", workers)
         for path, rows in records.items():
             fresh = split_runs(read_record(path))
             for key, old in split_runs(rows[rows["key"].isin(picked)]).items():
-                message = "no notebook asks for it" if key not in fresh else "equal to the last bit"
                 scores = [name for name in old if is_metric(name) and name != "seconds"]
-                if key in fresh and fresh[key][scores].to_numpy().tobytes() != old[scores].to_numpy().tobytes():
-                    last = old.iloc[-1], fresh[key].iloc[-1]
-                    pairs = [(name, *(row[name] for row in last)) for name in ("val_accuracy", "val_loss")]
-                    message = "; ".join(f"{name} {new:g}, recorded {recorded:g}" for name, recorded, new in pairs)
+                now, then = fresh.get(key, old * 0)[scores], old[scores]
+                message = f"val_loss {now['val_loss'].iloc[-1]:g}, recorded {then['val_loss'].iloc[-1]:g}"
+                if now.to_numpy().tobytes() == then.to_numpy().tobytes():
+                    message = "equal to the last bit"
                 print(f"{path.stem}, {old['value'].iloc[0]}, seed {old['seed'].iloc[0]}: {message}")
         return succeeded
 
 
 def clean() -> None:
-    """Remove the runs trained outside the record."""
-    paths = sorted(path for kind in ("csv", "npz") for path in find_images().glob(f"*.local.{kind}"))
-    for path in paths:
+    """Remove what was trained and drawn outside the record; name the files of the project that have changed."""
+    paths = sorted(path for kind in ("csv", "npz", "json", "png") for path in find_images().glob(f"*.local.{kind}"))
+    for path in [*paths, *find_images().glob(".*.lock")]:
         path.unlink()
-        print(f"removed {path}")
+        if path in paths:
+            print(f"removed {path}")
     if not paths:
-        print("nothing to remove: no img/*.local.csv")
+        print("nothing to remove: no img/*.local.*")
+    if shutil.which("git"):
+        status = ["git", "status", "--short", "img", "notebooks"]
+        changed = subprocess.run(status, cwd=find_project(), capture_output=True, text=True).stdout
+        print("changed, and left so; to restore: git checkout img notebooks\n" * bool(changed), end=changed)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--prune", const="prune", **record, help="the same, and drop what no study asks for any more")
     mode.add_argument("--check", type=int, metavar="N", help="train N recorded runs again, and say how far they differ")
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one per core)")
-    commands.add_parser("clean", help="remove img/*.local.csv, the runs trained outside the record")
+    commands.add_parser("clean", help="remove img/*.local.*, runs and figures that are not of the record")
     verdicts = commands.add_parser("verdicts", help="print the verdict on each conclusion of 2018, from the record")
     verdicts.add_argument("--markdown", action="store_true", help="as the table in the README")
     args = parser.parse_args(arguments)

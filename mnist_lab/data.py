@@ -68,12 +68,9 @@ def load_digits(form: str = "flat", holdout: int = 10_000) -> Digits:
 
 @cache
 def _read_mnist() -> tuple[Split, Split]:
-    try:
-        content = FILE.read_bytes()
-    except OSError as error:
-        raise LabError(f"{FILE}: cannot be read ({error.strerror}); install the package again") from None
+    content = FILE.read_bytes() if FILE.exists() else b""
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise LabError(f"{FILE}: damaged (its SHA-256 is not that of MNIST); install the package again")
+        raise LabError(f"{FILE}: missing or damaged (its SHA-256 is not that of MNIST); install the package again")
     splits, arrays = [], np.load(io.BytesIO(content))
     for name in ("train", "test"):
         x = (arrays[f"x_{name}"] / np.float32(255)).reshape(-1, 784)

@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -20,14 +19,12 @@ class _Client(NotebookClient):
     """A notebook and its kernel, whose stderr (such as the progress of training) goes to the terminal."""
 
     def __init__(self, path: Path, stops: list[int]):
-        self.path, self.text, self.stops, found = path, read_text(path), stops, "another kind of file"
-        with suppress(nbformat.ValidationError, ValueError, AttributeError, TypeError, KeyError):
+        self.path, self.text, self.stops = path, read_text(path), stops
+        try:
             notebook = nbformat.reads(self.text, as_version=nbformat.NO_CONVERT)
-            nbformat.validate(notebook)
-            language = notebook.metadata.get("kernelspec", {}).get("language", "python")
-            found = f"format {notebook.nbformat} for {language}"
-        if found != "format 4 for python":
-            raise LabError(f"{path}: must be a notebook of format 4 for python (got {found})")
+            nbformat.validate(notebook, version=4)
+        except Exception as error:  # json and nbformat each raise their own
+            raise LabError(f"{path}: not a notebook of format 4 ({type(error).__name__})") from None
         notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
         notebook.metadata["language_info"] = {"name": "python"}  # without the version of this machine
         super().__init__(

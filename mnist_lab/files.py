@@ -1,6 +1,7 @@
 """Files: finding the project's folders, reading text, and replacing a file as a whole under a lock."""
 
 import os
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,13 @@ def find_project() -> Path:
 def find_images() -> Path:
     """The folder `img` of the project, relative to the current folder; it may not exist yet."""
     return Path(os.path.relpath(find_project() / "img"))
+
+
+def find_recorded() -> Path:
+    """The folder of recorded runs: the project's; for a notebook outside of any, that installed with the package."""
+    installed = Path(__file__).parents[1] / "img", Path(sysconfig.get_path("data"), "share", "mnist_lab")
+    folders = [] if (find_project() / "notebooks").is_dir() else [path for path in installed if path.is_dir()]
+    return folders[0] if folders else find_images()
 
 
 def read_text(path: Path) -> str:

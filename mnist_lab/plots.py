@@ -43,17 +43,19 @@ def plot_curves(
 ) -> Figure:
     """Draw two validation metrics, accuracy (percent) and loss, by epoch, and all seeds at the last epoch.
 
-    On the left, the mean over seeds, one line per value, with a band of one standard deviation, cut off at the lowest
-    and the highest seed. On the right, each seed as a dot and the mean as a bar. A study of one value shows each seed
-    as a thin line instead. `label` names the setting; `clean=True` adds the training images in evaluation mode, dashed.
+    On the left, the mean over seeds with a band of one standard deviation, cut off at the lowest and the highest seed;
+    for a study of one value, each seed as a thin line. On the right, each seed as a dot and the mean as a bar. `label`
+    names the setting; `clean=True` adds the training images in evaluation mode, dashed.
     """
     columns = min(2, len(results.runs))
     figure, axes = _new_figure(10, 7.5, 2, columns, squeeze=False, width_ratios=[3, 2] if columns == 2 else None)
     for row, metric in zip(axes, metrics, strict=True):
-        _draw_curves(row[0], results, f"val_{metric}")
-        if clean:
-            _draw_curves(row[0], results, f"clean_{metric}", dashed=True)
-            row[0].set_ylabel(TITLES[f"val_{metric}"].removeprefix("validation "))
+        for kind in ("val", "clean") if clean else ("val",):
+            drawn = {v: in_percent(metric, seeds) for v, seeds in results.curves(f"{kind}_{metric}").items()}
+            _draw_curves(row[0], drawn, dashed=kind == "clean")
+            _scale(row[0], metric, drawn)
+        title = TITLES.get(f"val_{metric}", f"val_{metric}")
+        row[0].set_ylabel(title.removeprefix("validation ") if clean else title)
         if columns == 2:
             _draw_seeds(row[1], results, f"val_{metric}", label, room=20)
             row[1].set_title("last epoch, every seed", fontsize=11)
@@ -69,16 +71,12 @@ def plot_curves(
 
 @_styled
 def plot_gap(results: Results, label: str | None = None) -> Figure:
-    """Draw training accuracy (evaluation mode) minus validation accuracy, in percentage points: means and all seeds."""
+    """Draw training accuracy (evaluation mode) minus validation accuracy, in percentage points, by epoch."""
     clean, validation = results.curves("clean_accuracy"), results.curves("val_accuracy")
     figure, axes = _new_figure(8, 4.5)
-    for value, gaps, color, marker in _looks({value: 100 * (clean[value] - validation[value]) for value in clean}):
-        epochs = np.arange(1, gaps.shape[1] + 1)
-        axes.plot(epochs, gaps.T, color=color, alpha=0.4, linewidth=0.7)
-        axes.plot(epochs, gaps.mean(axis=0), color=color, marker=marker, label=f"{value}")
+    _draw_curves(axes, {value: 100 * (clean[value] - validation[value]) for value in clean})
     axes.axhline(0, color="black", linewidth=1)
-    axes.set(xlabel="epoch", ylabel="clean training less validation (points)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylabel("training (evaluation mode) −\nvalidation accuracy (pp)")
     axes.legend(title=label or results.vary)
     return figure
 
@@ -93,14 +91,8 @@ def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figur
 
 @_styled
 def plot_table(table: pd.DataFrame) -> Figure:
-    """Draw a table of numbers; the higher a number ranks among all, the lighter its cell. A nan stays empty.
-
-    The names of index and columns become axis labels. Raises LabError for a table that holds text.
-    """
-    try:
-        numbers = table.to_numpy(float)
-    except ValueError:
-        raise LabError("plot_table: expected a table of numbers, but it holds text") from None
+    """Draw a table of numbers; the higher a number ranks among all, the lighter its cell. A nan stays empty."""
+    numbers = table.to_numpy(float)
     filled = ~np.isnan(numbers)
     levels = np.unique(numbers[filled])
     shades = np.where(filled, (np.searchsorted(levels, numbers) + 1) / len(levels), np.nan)
@@ -122,6 +114,7 @@ def plot_table(table: pd.DataFrame) -> Figure:
 @_styled
 def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
     """Draw the estimate that decides each verdict, with its 95 % interval: at 0 the limit, to the right the support."""
+    verdicts = [verdict for verdict in verdicts if verdict.verdict in COLORS]  # the others could not be judged
     figure, axes = _new_figure(14, 1.5 + 0.5 * len(verdicts))
     axes.set_xscale("symlog", linthresh=1, linscale=0.8)
     for y, v in enumerate(verdicts):
@@ -145,27 +138,33 @@ def plot_history(history: dict[str, list[float]]) -> Figure:
     """Draw the `history` of one run of Keras's `fit`: accuracy (percent) and loss by epoch."""
     figure, both = _new_figure(9, 3.5, 1, 2)
     for axes, metric in zip(both, ("accuracy", "loss"), strict=True):
-        for name, marker, color in ((metric, "o", "0.55"), (f"val_{metric}", "s", "black")):
-            values = in_percent(metric, np.array(history.get(name, [])))
-            epochs = np.arange(1, len(values) + 1)
-            axes.plot(epochs, values, marker=marker, color=color, label=TITLES[name].split(" (")[0])
-        axes.set(xlabel="epoch", ylabel="accuracy (%)" if metric == "accuracy" else "loss")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        drawn = {name: in_percent(metric, np.array([history[name]])) for name in history if name.endswith(metric)}
+        _draw_curves(axes, {TITLES[name].split(" (")[0]: drawn[name] for name in drawn})
+        axes.set_ylabel("accuracy (%)" if metric == "accuracy" else "loss")
         axes.legend()
     return figure
 
 
 @_styled
 def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
-    """Draw images side by side, `(n, 784)` or `(n, 28, 28, 1)`, each under its title, in dark ink on white.
+    """Draw images `(n, 784)` or `(n, 28, 28, 1)` in rows of `columns`, each under its title, in dark ink on white.
 
     Raises LabError if there are no images, or not as many titles.
     """
     x = np.asarray(x).reshape(-1, 28, 28)
     if not len(x) or (titles is not None and len(titles) != len(x)):
         raise LabError(f"plot_digits: {len(x)} images and {'no' if titles is None else len(titles)} titles")
-    size = 1.0 if min(columns, len(x)) > 5 else 2.0  # inches
-    return _draw_digits(x, titles, columns, width=size, height=size + 0.25 * (titles is not None))
+    rows = -(-len(x) // (columns := min(columns, len(x))))
+    size = 1.0 if columns > 5 else 2.0  # inches
+    height = rows * (size + 0.25 * (titles is not None))
+    figure = _Figure(figsize=(size * columns, height), layout="constrained")
+    for number, image in enumerate(x):
+        axes = figure.add_subplot(rows, columns, number + 1, xticks=[], yticks=[])
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+        axes.spines[:].set(visible=True, color="0.8", linewidth=0.8)  # a thin frame, which makes a shift visible
+        if titles is not None:
+            axes.set_title(str(titles[number]), fontsize=10)
+    return figure
 
 
 @_styled
@@ -187,7 +186,7 @@ def plot_gallery(
     shown = np.sort(np.random.default_rng(seed).choice(wrong, size=min(most, len(wrong)), replace=False))
     answers = zip(true[shown], predicted[shown], probabilities[shown], strict=True)
     titles = [f"is {t} ({p[t]:.0%})\nread as {r} ({p[r]:.0%})" for t, r, p in answers]
-    figure = _draw_digits(x[shown], titles, columns, width=2.0, height=1.9, margin=0.4)
+    figure = plot_digits(x[shown], titles, columns)
     figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability given in brackets)")
     return figure
 
@@ -201,23 +200,31 @@ def show(figure: Figure) -> Image:
 
 
 def save(figure: Figure, name: str) -> Image:
-    """Write `img/<name>.png` and show it. Raises LabError for a name that is not a plain file name."""
+    """Write `img/<name>.png` and show it; a student's own, unless it is the same, becomes `<name>.local.png`."""
     if not name or os.path.basename(str(name)) != name:
         raise LabError(f"save: name must be a plain file name without .png, got {name!r}")
-    image = show(figure)
-    folder = find_images()
-    folder.mkdir(exist_ok=True)
-    replace_file(folder / f"{name}.png", lambda file: file.write(image.data))
+    image, path = show(figure), find_images() / f"{name}.png"
+    if not path.exists() or path.read_bytes() != image.data:
+        path.parent.mkdir(exist_ok=True)
+        own = os.environ.get("MNIST_LAB_MODE", "local") == "local"
+        replace_file(path.with_suffix(".local.png") if own else path, lambda file: file.write(image.data))
     return image
 
 
+class _Figure(Figure):
+    """A figure that a notebook shows where it is the last line of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        return show(self).data
+
+
 def _new_figure(width: float, height: float, *grid: int, **options) -> tuple:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(*grid, **options)
 
 
-def _draw_curves(axes, results: Results, metric: str, dashed: bool = False) -> None:
-    curves = {value: in_percent(metric, seeds) for value, seeds in results.curves(metric).items()}
+def _draw_curves(axes, curves: dict[object, np.ndarray], dashed: bool = False) -> None:
+    """Draw a line per value from its `(seeds, epochs)`."""
     suffix = ", clean training" if dashed else ", validation" if len(curves) == 1 else ""
     for value, seeds, color, marker in _looks(curves):
         line = {"color": color, "linestyle": "--" if dashed else "-"}
@@ -232,9 +239,8 @@ def _draw_curves(axes, results: Results, metric: str, dashed: bool = False) -> N
             axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
         line |= {"marker": marker, "markerfacecolor": "white" if dashed else color}
         axes.plot(epochs, mean, label=name + suffix, markevery=max(1, len(epochs) // 12), **line)
-    axes.set(xlabel="epoch", ylabel=TITLES.get(metric, metric))
+    axes.set_xlabel("epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    _scale(axes, metric, curves)
 
 
 def _draw_seeds(axes, results: Results, metric: str, label: str | None, room: int) -> None:
@@ -251,19 +257,6 @@ def _draw_seeds(axes, results: Results, metric: str, label: str | None, room: in
         axes.set_ylim(0, 1.05 * max(seconds.max() for seconds in last.values()))
     axes.set(xlabel=label or results.vary, ylabel=TITLES.get(metric, metric))
     _scale(axes, metric, last)
-
-
-def _draw_digits(x, titles, columns: int, width: float, height: float, margin: float = 0.0) -> Figure:
-    """Draw images in rows, each in a cell of `width` and `height` (inches), with a `margin` on top."""
-    rows = -(-len(x) // (columns := min(columns, len(x))))
-    figure = Figure(figsize=(width * columns, height * rows + margin), layout="constrained")
-    for number, image in enumerate(x):
-        axes = figure.add_subplot(rows, columns, number + 1, xticks=[], yticks=[])
-        axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
-        axes.spines[:].set(visible=True, color="0.8", linewidth=0.8)  # a thin frame, which makes a shift visible
-        if titles is not None:
-            axes.set_title(str(titles[number]), fontsize=10)
-    return figure
 
 
 def _looks(by_value: dict):

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -119,12 +120,19 @@ def test_a_second_study_is_read_from_the_record_unless_given(monkeypatch):
 
 
 def test_what_is_missing_is_named():
-    one_seed = make_results("mlp_depth", val_accuracy=same(DEPTHS, [97]))
-    diverged = make_results("mlp_epochs", 50, val_loss={50: [1, np.nan]}, val_accuracy={50: 0})
     for study, message in (
-        (make_study("mlp_depth", {1: 97, 2: 96}), "depth-1: study mlp_depth: no value 3; its values are 1, 2"),
-        (one_seed, "depth-1: study mlp_depth, val_accuracy of 1: .* two seeds"),
-        (diverged, r"epochs-2: study mlp_epochs, val_loss: expected a finite number .*nan"),
+        (make_study("mlp_depth", {1: 97, 2: 96}), "study mlp_depth: no value 3; its values are 1, 2"),
+        (
+            make_results("mlp_depth", val_accuracy=same(DEPTHS, [97])),
+            "study mlp_depth, val_accuracy of 1: .* two seeds",
+        ),
+    ):
+        verdict = verdicts(study)[0]
+        assert (verdict.conclusion.id, verdict.verdict) == ("depth-1", "cannot be judged")
+        assert re.search(f"estimate  {message}.*\n  verdict   cannot be judged", str(verdict))
+    diverged = make_results("mlp_epochs", 50, val_loss={50: [1, np.nan]}, val_accuracy={50: [0, 0.1]})
+    assert [verdict.verdict for verdict in verdicts(diverged)][1:] == ["cannot be judged"] * 2  # and one is judged
+    for study, message in (
         (make_study("mine", {1: 97}), "no 2018 conclusion to check in study mine; expected one of mlp_depth"),
         ("mlp_depth", "verdicts: expected Results, as lab.run returns, got str"),
     ):

@@ -94,24 +94,14 @@ while time.time() < end and pathlib.Path('log').read_text().count('begin') < 2:
     assert (tmp_path / "log").read_text().startswith("begin begin ")
 
 
-HEAD = """{"nbformat": %d, "nbformat_minor": 0, "%s": [],
-"metadata": {"kernelspec": {"name": "n", "display_name": "N", "language": "%s"}}}"""
-EXPECTED = "must be a notebook of format 4 for python (got"
-
-
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"cells": [{"source": "precious"}]}', f"{EXPECTED} another kind of file)"),
-        (HEAD % (3, "worksheets", "python"), f"{EXPECTED} format 3 for python)"),
-        (HEAD % (4, "cells", "R"), f"{EXPECTED} format 4 for R)"),
-    ],
+    "content", ['{"cells": [{"source": "precious"}]}', '{"nbformat": 3, "nbformat_minor": 0, "worksheets": []}', "text"]
 )
-def test_what_is_no_notebook_is_refused_before_any_is_executed(content, message, tmp_path):
+def test_what_is_no_notebook_is_refused_before_any_is_executed(content, tmp_path):
     (path := tmp_path / "n.ipynb").write_text(content)
     with pytest.raises(LabError) as error:
         asyncio.run(execute([write(tmp_path / "first.ipynb", [BEGIN]), path], {}, 2, []))
-    assert str(error.value) == f"{path}: {message}"
+    assert str(error.value).startswith(f"{path}: not a notebook of format 4 (")
     assert not (tmp_path / "pid").exists()
 
 

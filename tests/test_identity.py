@@ -28,9 +28,10 @@ MLP = read_cell("1_mlp", "def mlp(")
 def recorded(tmp_path_factory):
     """A project with the shipped record alone, where nothing may be trained."""
     folder = tmp_path_factory.mktemp("shipped")
-    (folder / "img").mkdir()
-    for name in ("mlp_dropout", "cnn_loss"):
-        shutil.copy(ROOT / "img" / f"{name}.csv", folder / "img")
+    for name in ("img", "notebooks"):
+        (folder / name).mkdir()
+    for name in ("mlp_dropout.csv", "cnn_loss.csv", "sources.json"):
+        shutil.copy(ROOT / "img" / name, folder / "img")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MNIST_LAB_MODE", "replay")
@@ -106,14 +107,17 @@ def test_an_edit_that_changes_nothing_replays(text, recorded):
 )
 def test_an_edit_that_changes_the_network_is_not_taken_from_the_record(text, recorded):
     message = replay_mlp(text)
-    assert "study mlp_dropout: 40 of 40 runs (0.1: seeds 0, 1" in message
-    assert "missing from img/mlp_dropout.csv" in message
+    assert "study mlp_dropout: 40 of 40 runs (0.1, 0.2) missing from img/mlp_dropout.csv; " in message
+    assert "(recorded: " in message
     assert "\n" not in message
 
 
 def test_another_length_of_training_is_not_taken_from_the_record(recorded):
-    assert "40 of 40 runs" in replay_mlp(MLP, SETTINGS | {"epochs": 7})
-    assert "40 of 40 runs" in replay_mlp(MLP, SETTINGS | {"batch_size": 32})
+    assert "; epochs 7 (recorded: 8); " in replay_mlp(MLP, SETTINGS | {"epochs": 7})
+    assert "; batch_size 32 (recorded: 64); " in replay_mlp(MLP, SETTINGS | {"batch_size": 32})
+    layer = "network.add(keras.layers.Dense(units, activation='{}'))"
+    reason = "; {} (recorded: {}); ".format(layer.format("relu"), layer.format("sigmoid"))
+    assert reason in replay_mlp(edit('"sigmoid"', '"relu"'))
 
 
 def test_a_run_that_another_study_recorded_is_found(recorded):

@@ -52,12 +52,13 @@ def build_stub(plan, configurations):
         c.key, c.probe = digest(plan.study.name, c.label), "1 2"
 
 
-def train_stub(plan, asked, terminal):
-    for c, seed in asked:
+def train_stub(plan, paths, max_minutes):
+    for c, seed in plan.missing():
         numbers = np.random.default_rng([c.label, seed]).random((len(SCORES), 2))
         rows = pd.DataFrame(dict(zip(SCORES, numbers, strict=True))).assign(seconds=[time.time(), 1.0])
         rows = rows.assign(key=digest(c.key, seed), seed=seed, epoch=(1, 2), machine=["", "stub"])
-        yield c, seed, rows.assign(source=["", c.source], probe=["", c.probe]), numbers.astype(np.float16)
+        c.add(seed, rows.assign(source=["", c.source], probe=["", c.probe]), numbers.astype(np.float16))
+        yield c.runs[seed]
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def record_study(project, few, monkeypatch):
     """A function that runs a study of this name, whose runs no other study has."""
     monkeypatch.setenv("MNIST_LAB_MODE", "record")
     monkeypatch.setattr(Plan, "_build", build_stub)
-    monkeypatch.setattr(Plan, "train", train_stub)
+    monkeypatch.setattr(Plan, "train_missing", train_stub)
     digits = Digits(few.train[:2], few.val[:2], few.test[:2])
 
     def record(name, seeds=range(8)):

@@ -13,7 +13,10 @@ from mnist_lab.studies.study import run
 def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypatch, capsys):
     """Two workers, one, a run alone; after a kill; of another study; recorded; and only what is missing trains."""
     results = run(make_study(), few, workers=2)
-    assert "s: training 4 runs on 2 workers, about" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "s: 4 runs to train: no record in img/\ns: about 1" in printed
+    assert " on 2 workers; stop when you like, finished runs are kept\n" in printed
+    assert re.search(r"\rs: 4 of 4 runs trained in \d+ seconds\n$", printed)
     local = project / "img" / "s.local.csv"
     scores = read_scores(local)
     assert set(scores["seed"]) == {0, 1}
@@ -25,7 +28,7 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     lines = local.read_text().splitlines(keepends=True)
     local.write_text("".join(lines[:-1]))
     run(make_study(), few, workers=1)
-    assert "training 1 run on 1 worker" in capsys.readouterr().out
+    assert "3 found in s.local.csv, 1 run to train: other seeds" in capsys.readouterr().out
     assert read_scores(local).equals(scores)
 
     run(make_study(name="other", over=(0.3, 0.1), seeds=(1,)), few)  # the same runs under another name
@@ -49,7 +52,7 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     assert set(read_record(record)["value"]) == {"0.3"}
 
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
-    with pytest.raises(LabError, match=r"2 of 4 runs \(0.1: seeds 0, 1\) missing from .*s\.csv; train with: mnist-lab"):
+    with pytest.raises(LabError, match=r"2 of 4 runs \(0.1\) missing from .*s\.csv; .*; train with: mnist-lab"):
         run(make_study(), few)
     with pytest.raises(LabError, match="a quick look is never recorded: make it a Study"):
         run(make_study(), few, seeds=(1, 2))

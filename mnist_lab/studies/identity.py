@@ -16,8 +16,8 @@ import warnings
 
 import numpy as np
 
-from mnist_lab import training
 from mnist_lab.studies.code import Code
+from mnist_lab.training import VERSION
 
 DROPPED = {"module", "registered_name", "build_config", "build_input_shape"}  # from Keras's description
 DROPPED |= {"jit_compile", "steps_per_execution"}  # which the trainer decides
@@ -34,10 +34,27 @@ def keras_settings() -> list:
     return [config.dtype_policy().name, config.epsilon()] if config else ["float32", 1e-7]
 
 
-def find_source(code: Code, settings: dict, fit: dict) -> str:
-    """The source of a builder with its settings; `fit` holds what else decides a run, in plain data."""
+def describe_run(code: Code, settings: dict, fit: dict) -> dict:
+    """All that decides a run but its seed, in plain data; its digest is the source. `fit` is that of the training."""
     described = {name: code.describe(value, name) for name, value in settings.items()}
-    return digest(training.VERSION, code.text, described, fit, keras_settings())
+    run = {"settings": described, "training": fit, "code": code.text, "Keras": keras_settings(), "trainer": VERSION}
+    return json.loads(json.dumps(run))  # as it is read from a file
+
+
+def list_differences(new: object, old: object, name: str = "") -> list[str]:
+    """In what two descriptions differ, in words: "batch_size 32 (recorded 128)"; of code, the first other line."""
+    if new == old:
+        return []
+    if isinstance(new, dict) and isinstance(old, dict):
+        return [text for key in new | old for text in list_differences(new.get(key), old.get(key), key)]
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        return [text for pair in zip(new, old, strict=True) for text in list_differences(*pair, name)]
+    if "\n" in f"{new}{old}":
+        lines = str(new).split("\n"), str(old).split("\n")
+        name, new = "", next((line.strip() for line in lines[0] if line not in lines[1]), "a line less")
+        old = next((line.strip() for line in lines[1] if line not in lines[0]), "without it")
+    new, old = ("other" if isinstance(one, (list, dict)) else one for one in (new, old))
+    return [f"{name} {new} (recorded: {old})".strip()]
 
 
 def find_key(model, code: Code, source: str, fit: dict) -> str:
@@ -56,7 +73,7 @@ def find_key(model, code: Code, source: str, fit: dict) -> str:
     unknown = names - set(code.named)
     texts = {name: [Code(one).text for one in code.named[name]] for name in names & set(code.named)}
     places = {layer["name"]: place for place, layer in enumerate(config["config"].get("layers", [])) if "name" in layer}
-    return digest(training.VERSION, _clean(config, places), texts, source if unknown else "", fit, keras_settings())
+    return digest(VERSION, _clean(config, places), texts, source if unknown else "", fit, keras_settings())
 
 
 def _list_user_names(config: object) -> list[str]:

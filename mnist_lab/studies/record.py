@@ -6,8 +6,10 @@ identity.py recognises it. A run without them was cut short, and is trained agai
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +92,7 @@ def is_complete(run: pd.DataFrame) -> bool:
 
 
 def read_runs(path: Path, keep: str | None) -> list[tuple]:
-    """The complete runs of a record: of each its rows, and None. With `keep`, those whose probabilities of that split
-    were kept: of each its rows and its probabilities. Raises LabError where a file cannot be read.
-    """
+    """The complete runs of a record, each with its probabilities for a split; without `keep`, with None."""
     probabilities = read_probabilities(path, keep) if keep else {}
     runs = [(run, probabilities.get(key)) for key, run in split_runs(read_record(path)).items() if is_complete(run)]
     return [(run, kept) for run, kept in runs if kept is not None or not keep]
@@ -101,8 +101,7 @@ def read_runs(path: Path, keep: str | None) -> list[tuple]:
 def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> None:
     """Add runs to a record, in place of those with the same keys; with `only`, let it hold no others.
 
-    Safe against kills and other writers. Raises LabError, and leaves the file as it was, where a run could not be read
-    again.
+    Safe against kills and other writers. Raises LabError, and changes nothing, where a run could not be read again.
     """
     new = {run["key"].iloc[0]: run for run in runs}
     text = _format(*new.values())
@@ -139,6 +138,27 @@ def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
             return {name.removesuffix(end): arrays[name] for name in arrays if name.endswith(end)}
     except Exception as error:  # numpy, zipfile and zlib each raise their own
         raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
+
+
+def find_sources(record: Path) -> Path:
+    """The file, one for all records of a kind, that says what the sources in them are."""
+    return record.with_name("sources.local.json" if record.name.endswith(".local.csv") else "sources.json")
+
+
+def read_sources(record: Path) -> dict[str, dict]:
+    """What is known of the sources in a record and its like: by source. Nothing where that file is damaged."""
+    with suppress(OSError, ValueError):
+        return json.loads(find_sources(record).read_bytes())
+    return {}
+
+
+def write_sources(record: Path, study: str, descriptions: dict[str, dict], only: bool = False) -> None:
+    """Add descriptions of a study's sources; with `only`, keep no others of this study."""
+    with lock(find_sources(record)):
+        sources = {source: one for source, one in read_sources(record).items() if not only or one["study"] != study}
+        sources |= {source: {"study": study, **one} for source, one in descriptions.items()}
+        text = json.dumps(dict(sorted(sources.items(), key=lambda item: item[1]["study"])), indent=1)
+        replace_file(find_sources(record), lambda file: file.write(f"{text}\n".encode()))
 
 
 def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], only: bool = False) -> None:

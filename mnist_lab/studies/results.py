@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
-from mnist_lab.files import find_images
+from mnist_lab.files import find_recorded
 from mnist_lab.studies.record import is_accuracy, is_complete, is_metric, read_record, split_runs
 
 TITLES = {
@@ -103,14 +103,13 @@ def read_results(name: str) -> Results:
 
     Raises LabError where there is no record, where a run in it is incomplete, and where runs do not belong together.
     """
-    path = find_images() / f"{name}.csv"
+    path = find_recorded() / f"{name}.csv"
     grouped: dict[object, list[pd.DataFrame]] = {}
     for run in split_runs(read_record(path)).values():
         value, seed = run["value"].iloc[0], run["seed"].iloc[0]
         runs = grouped.setdefault(value, [])
-        mixed = any(len(other) != len(run) or other["seed"].iloc[0] == seed for other in runs)
-        if mixed or not is_complete(run):
-            fault = "is of another network or length than other runs of this value" if mixed else "is incomplete"
+        if not is_complete(run) or any(len(other) != len(run) or other["seed"].iloc[0] == seed for other in runs):
+            fault = "is incomplete, or of another network or length than the others of this value"
             raise LabError(f"{path}: run {value}, seed {seed}, {fault}; train it with: mnist-lab run --record")
         runs.append(run)
     if not grouped:

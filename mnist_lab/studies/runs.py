@@ -2,18 +2,30 @@
 
 import inspect
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
 from mnist_lab.data import Digits, cut_digits, digest_digits
 from mnist_lab.errors import LabError
 from mnist_lab.studies.code import Code
-from mnist_lab.studies.identity import digest, find_key, find_source, is_close
-from mnist_lab.studies.record import read_record, read_runs, write_probabilities, write_runs
+from mnist_lab.studies.identity import describe_run, digest, find_key, is_close, list_differences
+from mnist_lab.studies.record import (
+    read_record,
+    read_runs,
+    read_sources,
+    write_probabilities,
+    write_runs,
+    write_sources,
+)
+
+# joblib replaces a worker that has grown much, and cancels the other tasks when one fails: no news for a reader
+warnings.filterwarnings("ignore", r"A worker stopped while some jobs|\d+ tasks (which were still|have been)")
 
 FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
 
@@ -27,6 +39,7 @@ class Configuration:
     settings: dict  # of the builder
     fit: dict  # epochs, batch_size, a hash of the data, whether it is timed
     digits: Digits
+    description: dict  # of all that decides a run but its seed
     source: str
     runs: dict[int, tuple] = field(default_factory=dict)
     key: str = ""  # this and the next are known once the model was built
@@ -39,13 +52,12 @@ class Configuration:
 
 
 class Plan:
-    """All runs that a study asks for: finds them, trains them, compares them.
-
-    Raises LabError, in one line, where two values are the same.
-    """
+    """All runs that a study asks for: finds them, and trains them. Raises LabError where two values are the same."""
 
     def __init__(self, study, digits: Digits, names: Mapping, workers: int, recording: bool):
-        self.study, self.workers, self.recording, self.notes, self.configurations = study, workers, recording, [], []
+        self.study, self.workers, self.recording = study, workers, recording
+        self.notes, self.configurations, self.starting = [], [], ()
+        self.found: dict[Path, int] = {}  # how many runs
         try:
             self.code, parameters = Code(study.build), inspect.signature(study.build).parameters
             for label, settings in study.settings.items():
@@ -54,8 +66,8 @@ class Plan:
                 fit |= {"data": digest_digits(part), "timing": study.timing}
                 given = {name: settings.get(name, parameter.default) for name, parameter in parameters.items()}
                 name = names.get(label, f"study {study.name}, {study.vary}={label!r}")
-                source = find_source(self.code, given, fit)
-                self.configurations.append(Configuration(label, name, given, fit, part, source))
+                described = describe_run(self.code, given, fit)
+                self.configurations.append(Configuration(label, name, given, fit, part, described, digest(described)))
         except LabError as error:
             raise study.error(error) from None
         self._refuse_twins({c.label: c.source for c in self.configurations})
@@ -64,17 +76,21 @@ class Plan:
         """The runs that are neither found nor trained yet."""
         return [(c, seed) for c in self.configurations for seed in self.study.seeds if seed not in c.runs]
 
-    def name_missing(self) -> str:
-        """The missing runs in words: "3 of 40 runs (7: seeds 0, 1; 10: seeds 4)"."""
-        missing = self.missing()
-        seeds = {c.label: ", ".join(str(seed) for other, seed in missing if other is c) for c, _ in missing}
-        total = len(self.configurations) * len(self.study.seeds)
-        return f"{len(missing)} of {total} runs ({'; '.join(f'{label}: seeds {seeds[label]}' for label in seeds)})"
+    def name_reason(self, paths: list[Path]) -> str:
+        """Why runs are missing: in what the first of them differs from the nearest recorded one."""
+        sources = {source: one for path in paths for source, one in read_sources(path).items()}
+        if not any(True for path in paths for _ in path.parent.glob("*.csv")):
+            return f"no record in {paths[0].parent}/"
+        own = [one for one in sources.values() if one["study"] == self.study.name]
+        if not own:
+            return "no run of this study was recorded"
+        first = {"study": self.study.name} | self.missing()[0][0].description
+        return ", ".join(min((list_differences(first, one) for one in own), key=len)) or "other seeds"
 
     def find(self, own: list[Path]) -> None:
         """Look for the runs: by source in the study's own files, then in those of others, then by key and probe."""
         by_key: dict[str, list[tuple]] = {}
-        for path in dict.fromkeys([*own, *sorted(own[0].parent.glob("*.csv"))]):
+        for path in dict.fromkeys([*own, *(path for one in own for path in sorted(one.parent.glob("*.csv")))]):
             # seconds of another session do not compare, and a local run is not a recorded one
             borrowed = not self.study.timing and not (self.recording and path.name.endswith(".local.csv"))
             if not self.missing() or not (path in own or borrowed):
@@ -87,9 +103,10 @@ class Plan:
                 self.notes.append(f"not searched: {error}")
                 continue
             by_source = {(run[0]["source"].iloc[-1], run[0]["seed"].iloc[0]): run for run in reversed(found)}
-            for c, seed in self.missing():
-                if (c.source, seed) in by_source:
-                    c.add(seed, *by_source[c.source, seed])
+            missing = [(c, seed) for c, seed in self.missing() if (c.source, seed) in by_source]
+            for c, seed in missing:
+                c.add(seed, *by_source[c.source, seed])
+            self.found[path] = len(missing)
             for run in found:
                 by_key.setdefault(run[0]["key"].iloc[0], []).append(run)
         self._build(list(dict.fromkeys(c for c, _ in self.missing())))
@@ -98,6 +115,7 @@ class Plan:
             same = [run for run in recorded if is_close(c.probe, run[0]["probe"].iloc[-1])]
             if same:
                 c.add(seed, *same[0])
+                self.found[own[0]] += 1
             elif recorded:
                 before = recorded[0][0]["probe"].iloc[-1]
                 self.notes.append(f"{c.name}: its first losses and norms differ from the record ({before}; {c.probe})")
@@ -106,8 +124,15 @@ class Plan:
 
     def _build(self, configurations: list[Configuration]) -> None:
         """Build each model once: to see that it can be trained, and to know its key and its probe."""
-        if configurations:
-            from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
+        if not configurations:
+            return
+        if self.workers and not self.recording:  # let the workers import TensorFlow while this process does
+            first, task = configurations[0], "from mnist_lab.training import workers; workers.prepare_process()"
+            if first.digits.loaded:
+                task += f"; workers.find_digits{first.fit['data'], first.digits.loaded, len(first.digits.train)}"
+            self.starting = Parallel(max(self.workers, 2), return_as="generator")([delayed(exec)(task)] * self.workers)
+        from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
+
         for c in configurations:
             with seeded(PROBE_SEED):
                 c.model = build_model(self.study.build, c.settings, c.digits.train, c.name)
@@ -136,33 +161,39 @@ class Plan:
             losses = {label: rows[["loss", "val_loss"]].to_numpy(float) for label, rows in runs.items()}
             self._refuse_twins({label: loss.tobytes() for label, loss in losses.items() if not np.isnan(loss).any()})
 
-    def train(self, asked: list[tuple[Configuration, int]], terminal: bool) -> Iterator[tuple]:
-        """Train runs; yield configuration, seed, rows and probabilities (or None) of each as it ends."""
-        if not asked:
+    def train_missing(self, paths: list[Path], max_minutes: float) -> Iterator[tuple]:
+        """Train what is missing; yield the rows and the probabilities (or None) of each run as it ends.
+
+        Says first why and how long. Raises LabError if that is longer than `max_minutes`. `paths` are the study's.
+        """
+        if not self.missing():
             return
         from mnist_lab.training.checks import check_start, count_operations
-        from mnist_lab.training.workers import Job, pack_builder, train_all
+        from mnist_lab.training.workers import Job, estimate_seconds, in_words, pack_builder, train_all
 
-        jobs = {}
-        for c in dict.fromkeys(c for c, _ in asked):
+        jobs, name, file = {}, self.study.name, sys.stderr if self.recording else sys.stdout
+        for c in dict.fromkeys(c for c, _ in self.missing()):
             check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
             builder = pack_builder(self.study.build, c.settings, self.code.modules)
             digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
             size, operations = len(c.digits.train), count_operations(c.model)
             job = Job(c.name, 0, c.source, builder, c.fit, digits, size, self.study.keep, operations)
-            jobs |= {replace(job, seed=int(seed)): (c, seed) for other, seed in asked if other is c}
-        for job, history, probabilities in train_all(self.study.name, list(jobs), self.workers, terminal):
+            jobs |= {replace(job, seed=int(seed)): (c, seed) for other, seed in self.missing() if other is c}
+        found = "".join(f"{count} found in {path.name}, " for path, count in self.found.items() if count)
+        reason = f"{found}{len(jobs)} run{'s' * (len(jobs) > 1)} to train: {self.name_reason(paths)}"
+        seconds = estimate_seconds(list(jobs), self.workers)
+        cost = f"about {in_words(seconds)} on {self.workers} worker{'s' * (self.workers > 1)}"
+        if seconds > 60 * max_minutes:
+            advice = f"lab.run(..., max_minutes={seconds / 60 + 1:.0f}) starts it; seeds and train_size cut it down"
+            raise self.study.error(f"{reason}; {cost}, which does not start unasked: {advice}")
+        for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
+            print(f"{name}: {line}", file=file)
+        write_sources(paths[0], name, {c.source: c.description for c, _ in jobs.values()})
+        for job, history, probabilities in train_all(name, list(jobs), self.workers, file, self.starting):
             c, seed = jobs[job]
             epochs = range(1, c.fit["epochs"] + 1)
             rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=epochs, source="", probe="")
             rows.loc[rows.index[-1], ["source", "probe"]] = c.source, c.probe
-            yield c, seed, rows, probabilities
-
-    def train_missing(self) -> Iterator[tuple]:
-        """Train what is missing; yield the rows and the probabilities (or None) of each run as it ends."""
-        for note in self.notes if self.missing() else ():
-            print(f"{self.study.name}: {note}", file=sys.stderr if self.recording else sys.stdout)
-        for c, seed, rows, probabilities in self.train(self.missing(), terminal=self.recording):
             c.add(seed, rows, probabilities)
             self._refuse_equal([seed])
             yield c.runs[seed]
@@ -170,6 +201,7 @@ class Plan:
     def others(self, record: Path) -> list[str]:
         """The recorded runs that the study does not ask for."""
         asked = {rows["key"].iloc[0] for c in self.configurations for rows, _ in c.runs.values()}
+        asked |= {digest(c.key, seed) for c, seed in self.missing()}
         runs = read_record(record).drop_duplicates("key")
         runs = runs[~runs["key"].isin(asked)]
         return [f"{value}, seed {seed}" for value, seed in zip(runs["value"], runs["seed"], strict=True)]
@@ -184,4 +216,5 @@ class Plan:
                 probabilities[rows["key"].iloc[0]] = kept
         if self.study.keep:
             write_probabilities(record, self.study.keep, probabilities, only=True)
+        write_sources(record, self.study.name, {c.source: c.description for c in self.configurations}, only=True)
         write_runs(record, tables, only=True)

@@ -2,17 +2,20 @@
 
 import difflib
 import inspect
+import math
 import os
 import re
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mnist_lab.data import Digits, check_digits, check_integer
-from mnist_lab.errors import LabError
-from mnist_lab.files import find_images, lock
-from mnist_lab.studies.code import find_unused
+from mnist_lab.errors import LabError, Stopped
+from mnist_lab.files import find_images, find_recorded, lock
+from mnist_lab.studies.code import Code, find_unused
 from mnist_lab.studies.record import write_probabilities, write_runs
 from mnist_lab.studies.results import Results
 from mnist_lab.studies.runs import FIT_SETTINGS, Plan
@@ -28,8 +31,7 @@ class Study:
     taken from another study, so that their `seconds` can be compared. `keep="val"` or `"test"` keeps the probabilities
     that each run gives to the images of that split, in `img/<name>.npz`.
 
-    Raises LabError, in one line, for a setting that is unknown, unused, missing or of the wrong kind, and for an empty
-    or repeated value or seed.
+    Raises LabError, in one line, for a setting that is unknown, unused, missing or wrong, and for repeated values.
     """
 
     name: str
@@ -45,8 +47,6 @@ class Study:
     def __post_init__(self):
         if not re.fullmatch("[A-Za-z0-9_]+", str(self.name)):
             raise self.error("the name must be letters, digits and _")
-        if not isinstance(self.vary, str):
-            raise self.error(f"vary must be the name of a setting (got {self.vary!r})")
         if not isinstance(self.fixed, Mapping):
             raise self.error(f"fixed must be a dict of settings (got {self.fixed!r})")
         if self.keep not in (None, "val", "test"):
@@ -113,16 +113,16 @@ def run(
     seeds: Iterable[int] | None = None,
     train_size: int | None = None,
     workers: int | None = None,
+    max_minutes: float = 10,
 ) -> Results:
     """Return the results of every run of a study: from the record if it is there, else by training it.
 
     `seeds` and `train_size` cut a study down for a quick look. `workers` processes train at once, one thread each (all
-    cores, unless given); the results do not depend on it. What is trained is kept, run by run, in
-    `img/<study>.local.csv`; under `mnist-lab run --record` in `img/<study>.csv`; under `mnist-lab run` and pytest
-    nothing is trained.
+    cores, unless given); the results do not depend on it. What takes longer than `max_minutes` does not start. What is
+    trained is kept, run by run, in `img/<study>.local.csv`; under `mnist-lab run --record` in `img/<study>.csv`; under
+    `mnist-lab run` and pytest nothing is trained.
 
-    Raises LabError, in one line and before anything is trained, for what is wrong with the study, and where a run is
-    missing that may not be trained.
+    Raises LabError, before anything is trained, for what is wrong with the study, and Stopped where its user stops it.
     """
     if not isinstance(study, Study):
         raise LabError(f"run: expected a Study and its digits, in this order (got a {type(study).__name__})")
@@ -132,14 +132,22 @@ def run(
     quick = seeds is not None or train_size is not None
     fixed = study.fixed if train_size is None else study.fixed | {"train_size": train_size}
     study = replace(study, fixed=fixed, seeds=study.seeds if seeds is None else seeds) if quick else study
-    *_, plan = run_steps(study, digits, workers, quick)
+    current = getattr(sys.modules.get(study.build.__module__), study.build.__qualname__, study.build)
+    if current is not study.build and Code(current).text != Code(study.build).text:
+        raise study.error(f"{study.build.__name__} has changed since this Study was made: run the Study's cell again")
+    *_, plan = run_steps(study, digits, workers, max_minutes, quick)
     runs = {c.label: [c.runs[seed] for seed in study.seeds] for c in plan.configurations}
     kept = {label: np.array([probabilities for _, probabilities in runs[label]]) for label in runs if study.keep}
     return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
 
 
 def run_steps(
-    study: Study, digits: Digits, workers: int | None, quick: bool = False, names: Mapping[object, str] | None = None
+    study: Study,
+    digits: Digits,
+    workers: int | None,
+    max_minutes: float,
+    quick: bool = False,
+    names: Mapping[object, str] | None = None,
 ) -> Iterator[Plan]:
     """As `run`; yield the plan, with the runs that there are, once they were looked for, and after each training.
 
@@ -153,13 +161,18 @@ def run_steps(
     workers = int(workers) if str(workers).isdecimal() else workers
     check_integer("workers", workers, 1, 999)
     recording = mode in ("record", "prune") and not quick
-    record, local = (find_images() / f"{study.name}{end}.csv" for end in ("", ".local"))
+    record = (find_images() if recording else find_recorded()) / f"{study.name}.csv"
+    local = find_images() / f"{study.name}.local.csv"
     target = record if recording else local
-    plan = Plan(study, digits, names or {}, 1 if study.timing else workers, recording)
+    workers = 0 if mode == "replay" else 1 if study.timing else workers
+    plan = Plan(study, digits, names or {}, workers, recording)
     plan.find([record] if recording else [record, local])
+    total = len(plan.configurations) * len(study.seeds)
     if plan.missing() and mode == "replay":
         advice = "a quick look is never recorded: make it a Study" if quick else "train with: mnist-lab run --record"
-        raise study.error("; ".join([f"{plan.name_missing()} missing from {record}", *plan.notes, advice]))
+        labels = ", ".join(dict.fromkeys(str(c.label) for c, _ in plan.missing()))
+        fault = f"{len(plan.missing())} of {total} runs ({labels}) missing from {record}"
+        raise study.error("; ".join([fault, plan.name_reason([record]), *plan.notes, advice]))
     if recording and mode != "prune" and plan.others(record):
         fault = f"{record} holds runs that this study does not ask for ({'; '.join(plan.others(record))})"
         raise study.error(f"{fault}; give the study another name, or drop them with: mnist-lab run --prune")
@@ -167,10 +180,22 @@ def run_steps(
         with lock(target):  # before anything is trained: can it be written?
             pass
     yield plan
-    for rows, probabilities in plan.train_missing():
-        if study.keep:  # before the run itself: a run in the record has all that belongs to it
-            write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})
-        write_runs(target, [rows])
-        yield plan
+
+    def stop(number, frame):  # once; a second press would hit the ending of the workers
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        for rows, probabilities in plan.train_missing([target, record], math.inf if recording else max_minutes):
+            if study.keep:  # before the run itself: a run in the record has all that belongs to it
+                write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})
+            write_runs(target, [rows])
+            yield plan
+    except KeyboardInterrupt:
+        done = total - len(plan.missing())
+        raise Stopped(f"stopped: {done} of {total} runs are done and kept; run the cell again to go on") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
     if recording:
         plan.rewrite(record)

@@ -5,7 +5,6 @@ import inspect
 import io
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +22,13 @@ MOST_EPOCHS = 10_000
 
 
 def sweep(
-    parameters: str | Path, results: str | Path, build: Callable, digits: Digits, *, workers: int | None = None
+    parameters: str | Path,
+    results: str | Path,
+    build: Callable,
+    digits: Digits,
+    *,
+    workers: int | None = None,
+    max_minutes: float = 10,
 ) -> pd.DataFrame:
     """Run one training for each row of a file, and return its rows with their validation loss and accuracy.
 
@@ -43,18 +48,13 @@ def sweep(
     over = {", ".join(map(str, row)): dict(zip(SETTINGS, row, strict=True)) for row in rows}
     names = dict(zip(over, (f"{parameters}, line {line}" for line in rows.values()), strict=True))
     study = Study("sweep_" + re.sub(r"\W", "_", parameters.stem), build, {}, "row", over, seeds=(SEED,))
-    try:
-        for plan in run_steps(study, digits, workers, names=names):
-            last = [(over[c.label], c.runs[SEED][0].iloc[-1]) for c in plan.configurations if SEED in c.runs]
-            scores = [[*settings.values(), row["val_loss"], row["val_accuracy"]] for settings, row in last]
-            table = pd.DataFrame(scores, columns=COLUMNS)
-            text = table.to_csv(index=False, lineterminator="\n", na_rep="nan")
-            with lock(results):
-                replace_file(results, lambda file, text=text: file.write(text.encode()))
-    except LabError as error:
-        for label in (label for label in over if str(error).startswith(f"{names[label]}: build() raised")):
-            _refuse_kernel(names[label], build, over[label])
-        raise
+    for plan in run_steps(study, digits, workers, max_minutes, names=names):
+        last = [(over[c.label], c.runs[SEED][0].iloc[-1]) for c in plan.configurations if SEED in c.runs]
+        scores = [[*settings.values(), row["val_loss"], row["val_accuracy"]] for settings, row in last]
+        table = pd.DataFrame(scores, columns=COLUMNS)
+        text = table.to_csv(index=False, lineterminator="\n", na_rep="nan")
+        with lock(results):
+            replace_file(results, lambda file, text=text: file.write(text.encode()))
     return table
 
 
@@ -96,15 +96,3 @@ def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
         if rows.setdefault(values, line) != line:
             raise LabError(f"{where}: the same run as line {rows[values]}; keep one of them")
     return rows
-
-
-def _refuse_kernel(name: str, build: Callable, settings: dict) -> None:
-    """Raises LabError if a network that cannot be built can be built with a smaller kernel."""
-    given = {name: settings[name] for name in inspect.signature(build).parameters}
-    for size in range(settings["kernel_size"] - 1, 0, -1):
-        with suppress(Exception):
-            build(**given | {"kernel_size": size})
-            break
-    else:
-        return
-    raise LabError(f"{name}: kernel_size must be an integer from 1 to {size} (got {settings['kernel_size']})")

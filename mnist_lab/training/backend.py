@@ -2,6 +2,8 @@
 
 import os
 
+from mnist_lab.errors import LabError
+
 os.environ["KERAS_BACKEND"] = "tensorflow"  # an epoch is one of its compiled functions
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 _stderr, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -14,5 +16,8 @@ finally:
     os.close(_stderr)
     os.close(_nowhere)
 
+if keras.backend.backend() != "tensorflow":  # imported before, under another setting
+    raise LabError(f"Keras runs on {keras.backend.backend()} here; import mnist_lab before keras, to have TensorFlow")
+keras.config.set_image_data_format("channels_last")  # whatever the user's keras.json says
 tf.get_logger().setLevel("ERROR")  # it warns of compiling often, as a study of many settings does
 __all__ = ["keras", "tf"]

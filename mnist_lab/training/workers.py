@@ -5,30 +5,26 @@ import os
 import pickle
 import platform
 import signal
-import sys
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TextIO
 
 import cloudpickle
 from joblib import Parallel, delayed
-from tqdm import tqdm as terminal_tqdm
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mnist_lab.data import Digits, cut_digits, digest_digits, load_digits
 from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras, tf
 from mnist_lab.training.checks import build_model, first_line
 from mnist_lab.training.trainer import Trainer, to_tensors
-
-# joblib replaces a worker that has grown much, and cancels the other runs when one fails: no news for a reader
-warnings.filterwarnings("ignore", r"A worker stopped while some jobs|\d+ tasks (which were still|have been)")
 
 CLEAN = 10_000  # training images that are evaluated in inference mode
 
@@ -37,7 +33,7 @@ CLEAN = 10_000  # training images that are evaluated in inference mode
 class Job:
     """One run to train. Jobs of equal `source` differ by their seed alone."""
 
-    name: str  # "study mlp_depth, depth=7, seed 3"
+    name: str  # "study mlp_depth, depth=7"
     seed: int
     source: str
     builder: bytes  # build and its settings, pickled
@@ -60,38 +56,72 @@ def pack_builder(build: Callable, settings: dict, modules: set) -> bytes:
     return cloudpickle.dumps((build, settings))
 
 
-def train_all(name: str, jobs: list[Job], workers: int, terminal: bool) -> Iterator[tuple]:
+def estimate_seconds(jobs: list[Job], workers: int) -> float:
+    """Roughly how long the jobs take, the start of the workers included."""
+    return sum(job.seconds for job in jobs) / workers + 10
+
+
+def in_words(seconds: float) -> str:
+    """A time in words: "40 seconds", "12 minutes", "3.3 hours"."""
+    if seconds > 7200:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
+
+
+def train_all(name: str, jobs: list[Job], workers: int, file: TextIO, starting: Iterable) -> Iterator[tuple]:
     """Train the jobs; yield each with its history and its probabilities (or None) as it ends.
 
-    Says how many and about how long, then shows a bar with the time left, in the notebook or (`terminal`) on stderr.
-    Raises LabError, in one line, for a run that fails, and where a worker is killed.
+    Shows on `file` how far it is. `starting` ends once the workers have started. Raises LabError, in one line, for a
+    run that fails, and where a worker is killed.
     """
     jobs = sorted(jobs, key=lambda job: -job.seconds)
     sources = list(dict.fromkeys(job.source for job in jobs))
-    jobs.sort(key=lambda job: (sources.index(job.source) // workers, job.seed))  # a worker stays with what it compiled
-    total, runs = sum(job.seconds for job in jobs), f"{len(jobs)} run{'s' * (len(jobs) > 1)}"
-    seconds = total / workers + 10
-    duration = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
-    message = f"{name}: training {runs} on {workers} worker{'s' * (workers > 1)}, about {duration}"
-    print(message, file=sys.stderr if terminal else sys.stdout, flush=True)
+    # a worker stays with what it compiled; it takes short runs by the dozen, since they take less time than compiling
+    short = jobs[0].seconds < 5
+    jobs.sort(key=lambda job: (sources.index(job.source) // (1 if short else workers), job.seed))
+    batch_size = max(1, len(jobs) // max(len(sources), workers)) if short else 1
     policy = keras.config.dtype_policy().name
     tasks = (delayed(_train_one)(number, job, policy) for number, job in enumerate(jobs))
     # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
     in_flight = 1 if workers == 1 else "2*n_jobs"
-    finished = Parallel(max(workers, 2), batch_size=1, pre_dispatch=in_flight, return_as="generator_unordered")(tasks)
-    layout = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
-    make_bar = terminal_tqdm if terminal else tqdm
-    with make_bar(total=total, desc=name, bar_format=layout, postfix=f"0 of {runs}", leave=False) as bar:
+    options = {"batch_size": batch_size, "pre_dispatch": in_flight, "return_as": "generator_unordered"}
+    with _show_progress(name, [job.seconds for job in jobs], workers, file) as done:
         try:
-            for done, (number, history, probabilities) in enumerate(finished, 1):
+            list(starting)
+            for number, history, probabilities in Parallel(max(workers, 2), **options)(tasks):
                 if isinstance(history, str):
-                    raise LabError(f"{jobs[number].name}: {history}")
+                    raise LabError(f"{jobs[number].name}, seed {jobs[number].seed}: {history}")
                 yield jobs[number], history, probabilities
-                bar.set_postfix_str(f"{done} of {runs}", refresh=False)
-                bar.update(jobs[number].seconds)
+                done.append(jobs[number].seconds)
         except BrokenProcessPool:
             fault = "a worker was killed, probably out of memory; finished runs are kept"
             raise LabError(f"{name}: {fault}; run again, with fewer workers if it happens again") from None
+
+
+@contextmanager
+def _show_progress(name: str, seconds: list[float], workers: int, file: TextIO) -> Iterator[list[float]]:
+    """A bar that moves each second, then a line that stays. The caller appends the estimate of each finished run."""
+    start, done, ended, runs = time.monotonic(), [], threading.Event(), f"{len(seconds)} run{'s' * (len(seconds) > 1)}"
+
+    def show():
+        with tqdm(total=1, bar_format="|{bar:20}| {desc}", file=file, leave=False) as bar:
+            while not ended.is_set():
+                passed, share = time.monotonic() - start, sum(done) / sum(seconds)
+                expected = passed / share if share else max(sum(seconds) / workers + 10, passed + 1)
+                state = f"{len(done)} of {runs}" if done else f"0 of {runs} (workers start and compile)"
+                bar.n = passed / expected
+                left = in_words(expected - passed)
+                bar.set_description_str(f"{name}: {state}; {passed:.0f} s, about {left} left")
+                ended.wait(1)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield done
+    finally:
+        ended.set()
+        thread.join()
+        print(f"{name}: {len(done)} of {runs} trained in {in_words(time.monotonic() - start)}", file=file, flush=True)
 
 
 _digits: dict[str, Digits] = {}  # those this worker process trained on last
@@ -101,11 +131,11 @@ _trainers: dict[str, Trainer] = {}  # the three it used last
 def _train_one(number: int, job: Job, policy: str) -> tuple:
     """One run, in a worker process: its history, or what went wrong in one line; and the probabilities to keep."""
     try:
-        _prepare_process()
+        prepare_process()
         keras.backend.clear_session(free_memory=False)  # else the names of metrics count up from run to run
         keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
         keras.utils.set_random_seed(job.seed)
-        digits = _find_digits(job)
+        digits = find_digits(job.fit["data"], job.digits, job.train_size)
         build, settings = pickle.loads(job.builder)
         model = build_model(build, settings, digits.train, "in the worker")
         trainer = _trainers.pop(job.source, None) or Trainer(model, digits.train, job.fit["batch_size"])
@@ -125,7 +155,7 @@ def _train_one(number: int, job: Job, policy: str) -> tuple:
 
 
 @cache
-def _prepare_process() -> None:
+def prepare_process() -> None:
     """One thread and no GPU, since bits depend on them; and an end soon after the parent is killed."""
     tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -141,16 +171,15 @@ def _prepare_process() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _find_digits(job: Job) -> Digits:
-    """The digits in TensorFlow's memory, one set at a time: they are the most of what a worker holds."""
-    if job.fit["data"] not in _digits:
+def find_digits(data: str, digits: Digits | tuple, train_size: int) -> Digits:
+    """The digits of this hash in TensorFlow's memory, one set at a time: they are the most of what a worker holds."""
+    if data not in _digits:
         _digits.clear()
-        digits = load_digits(*job.digits) if isinstance(job.digits, tuple) else job.digits
-        digits = cut_digits(digits, job.train_size)
-        if digest_digits(digits) != job.fit["data"]:
+        digits = cut_digits(load_digits(*digits) if isinstance(digits, tuple) else digits, train_size)
+        if digest_digits(digits) != data:
             raise LabError("the digits are not those that lab.load_digits returns; make new ones with lab.Digits")
-        _digits[job.fit["data"]] = Digits(*map(to_tensors, (digits.train, digits.val, digits.test)))
-    return _digits[job.fit["data"]]
+        _digits[data] = Digits(*map(to_tensors, (digits.train, digits.val, digits.test)))
+    return _digits[data]
 
 
 def _name_machine() -> str:

@@ -40,9 +40,6 @@ def read_verdicts() -> Verdicts:
     return verdicts(*map(read_results, STUDIES))
 
 
-# What is measured for one value of the setting: one number per seed.
-
-
 def curves(results: Results, value: object, metric: str) -> np.ndarray:
     """An array `(seeds, epochs)`. Values are compared as text, since a record holds them so."""
     by_value = {str(label): runs for label, runs in results.curves(metric).items()}
@@ -82,11 +79,11 @@ def seconds(results: Results, value: object) -> np.ndarray:
     return check_seeds(np.median(curves(results, value, "seconds"), axis=1), f"study {results.name}, time of {value}")
 
 
-# What is claimed: unless said, that the difference between two values, or the mean of one, is above 0 pp.
-
-
 def claims(text: str, measure: Callable, *values: Sequence, estimate: Callable | None = None, **claim) -> list[Claim]:
-    """A claim about each value, or about each pair from two lists of values; the braces in `text` hold them."""
+    """A claim about each value, or each pair from two lists of values, which the braces in `text` hold.
+
+    Unless said: that the mean of one, or the difference between two, is above 0 pp.
+    """
     estimate = estimate or (difference if len(values) == 2 else mean)
 
     def estimate_of(args: tuple, *results: Results) -> Estimate:

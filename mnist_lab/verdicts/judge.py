@@ -66,12 +66,12 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict on a conclusion, with the claim that decides it and that claim's estimate."""
+    """A verdict on a conclusion, with the claim that decides it and that claim's estimate, or why there is none."""
 
     conclusion: Conclusion
     verdict: str
     claim: Claim
-    estimate: Estimate
+    estimate: Estimate | str
 
     def __str__(self) -> str:
         title = f"{self.conclusion.id}: {self.conclusion.text}"
@@ -79,7 +79,8 @@ class Verdict:
 
     @property
     def estimate_text(self) -> str:
-        return self.estimate.format(*UNITS[self.claim.unit])
+        judged = isinstance(self.estimate, Estimate)
+        return self.estimate.format(*UNITS[self.claim.unit]) if judged else self.estimate
 
     @property
     def verdict_text(self) -> str:
@@ -102,13 +103,13 @@ class Verdicts(tuple):
 def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     """The verdict on a conclusion, from the results of its studies, in their order.
 
-    Raises LabError, naming conclusion, study and value, if a value is missing or has fewer than two seeds.
+    "cannot be judged", with the reason, if a value is missing or has fewer than two seeds.
     """
     try:
         estimates = [claim.measure(*results) for claim in conclusion.claims]
         as_read = [min(claim.support(claim.measure(*results))) > 0 for claim in conclusion.as_read]
     except LabError as error:
-        raise LabError(f"{conclusion.id}: {error}") from None
+        return Verdict(conclusion, "cannot be judged", conclusion.claims[0], str(error))
     pairs = list(zip(conclusion.claims, estimates, strict=True))
     low, middle, high = np.array([claim.support(estimate) for claim, estimate in pairs]).T
     if not conclusion.require_all:  # "one claim holds" is judged by its negation, "all opposites hold"
