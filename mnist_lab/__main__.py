@@ -39,6 +39,8 @@ def run(names: list[str], mode: str, workers: int | None) -> bool:
 
 def check(count: int, workers: int | None) -> bool:
     """Train recorded runs again, picked at random, in a copy of the project; print how far they come out otherwise."""
+    import pandas as pd
+
     from mnist_lab.studies.record import is_metric, read_record, split_runs
 
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(find_project()):
@@ -55,10 +57,9 @@ def check(count: int, workers: int | None) -> bool:
             fresh = split_runs(read_record(path))
             for key, old in split_runs(rows[rows["key"].isin(picked)]).items():
                 scores = [name for name in old if is_metric(name) and name != "seconds"]
-                now, then = fresh.get(key, old * 0)[scores], old[scores]
-                message = f"val_loss {now['val_loss'].iloc[-1]:g}, recorded {then['val_loss'].iloc[-1]:g}"
-                if now.to_numpy().tobytes() == then.to_numpy().tobytes():
-                    message = "equal to the last bit"
+                now, then = (run[scores].fillna(-1).to_numpy() for run in (fresh.get(key, old * 0), old))
+                gap = pd.Series(abs(now - then).max(axis=0), scores)
+                message = f"{gap.idxmax()} differs by up to {gap.max():.2g}" if gap.any() else "equal to the last bit"
                 print(f"{path.stem}, {old['value'].iloc[0]}, seed {old['seed'].iloc[0]}: {message}")
         return succeeded
 

@@ -30,10 +30,6 @@ class Split:
     x: np.ndarray
     y: np.ndarray
 
-    def __post_init__(self):
-        if len(self.x) != len(self.y):
-            raise LabError(f"a Split needs one label per image (got {len(self.x)} images, {len(self.y)} labels)")
-
     def __len__(self) -> int:
         return len(self.x)
 
@@ -86,8 +82,8 @@ def check_digits(digits: object, name: str) -> None:
         raise LabError(f"{name}: digits must be what lab.load_digits returns (got a {type(digits).__name__})")
     for part in () if digits.loaded else ("train", "val", "test"):
         split = getattr(digits, part)
-        if not len(split):
-            raise LabError(f"{name}: digits.{part} holds no images")
+        if not len(split.x) == len(split.y) > 0:
+            raise LabError(f"{name}: digits.{part} has {len(split.x)} images and {len(split.y)} labels")
         shapes, expected = ((one.x.shape[1:], one.y.shape[1:]) for one in (split, digits.train))
         if shapes != expected:
             raise LabError(f"{name}: digits.{part} has shapes {shapes}, but digits.train has {expected}")

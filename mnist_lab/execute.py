@@ -9,7 +9,6 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from tqdm import tqdm
 
 from mnist_lab.errors import LabError
 from mnist_lab.files import read_text, replace_file
@@ -39,12 +38,11 @@ class _Client(NotebookClient):
             return super().process_message(msg, cell, cell_index)
         text = msg["content"]["text"]
         if text.isspace() or not self.stops:  # once stopped, only what clears a progress bar, and no traceback
-            self.bar.clear()
             print(text, end="", file=sys.stderr, flush=True)
 
-    async def run(self, env: dict[str, str], free: asyncio.Semaphore, bar: tqdm) -> bool:
+    async def run(self, env: dict[str, str], free: asyncio.Semaphore) -> bool:
         """Execute the notebook, print its time or what failed, and end its kernel; return whether it succeeded."""
-        self.bar, kernel = bar, self.create_kernel_manager()
+        kernel = self.create_kernel_manager()
         cells = asyncio.create_task(self.execute_cells(env, free))
         try:
             while not (cells.done() or self.stops):
@@ -53,11 +51,11 @@ class _Client(NotebookClient):
                 await kernel.interrupt_kernel()
                 await asyncio.wait([cells], timeout=kernel.shutdown_wait_time)  # 5 s
             cells.cancel()  # does nothing if they are done
-            tqdm.write(f"{self.path}: {await cells:.1f} s")
+            print(f"{self.path}: {await cells:.1f} s", flush=True)
             return True
         except (LabError, asyncio.CancelledError) as error:
             if not self.stops:
-                tqdm.write(f"mnist-lab: {error}", file=sys.stderr)
+                print(f"mnist-lab: {error}", file=sys.stderr)
             return False
         finally:
             await kernel.shutdown_kernel(now=cells.cancelling() > 0 or not await kernel.is_alive())
@@ -76,7 +74,6 @@ class _Client(NotebookClient):
                         raise asyncio.CancelledError
                     if stored and "nbval-ignore-output" in cell.metadata.get("tags", []):  # it differs each time
                         cell.outputs = stored
-                    self.bar.update()
             except CellExecutionError as error:
                 message = f"{error.ename}: {error.evalue.strip()}".removeprefix("LabError: ").partition("\n")[0]
                 raise LabError(f"{self.path}, code cell {self.code_cells_executed}: {message}") from None
@@ -93,10 +90,8 @@ async def execute(paths: list[Path], settings: dict[str, str], kernels: int, sto
     """Execute notebooks in place, `kernels` at once, with these environment variables; return whether all succeeded.
 
     A file is replaced once all its cells were executed, if nobody has changed it. All end early, and leave the files
-    as they were, when the caller appends to `stops`. Raises LabError, before anything is executed, where a path is not
-    a notebook for Python.
+    as they were, when the caller appends to `stops`. Raises LabError, before it starts, for what is not a notebook.
     """
     clients = [_Client(path, stops) for path in dict.fromkeys(paths)]
     env, free = {**os.environ, **settings}, asyncio.Semaphore(kernels)
-    with tqdm(total=sum(len(client.nb.cells) for client in clients), unit="cell", leave=False, disable=None) as bar:
-        return all(await asyncio.gather(*(client.run(env, free, bar) for client in clients)))
+    return all(await asyncio.gather(*(client.run(env, free) for client in clients)))

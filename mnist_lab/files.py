@@ -38,8 +38,7 @@ def read_text(path: Path) -> str:
         raise LabError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        found = error.object[error.start : error.start + 1]
-        raise LabError(f"{path}, line {line}: byte {found!r} is not UTF-8; save the file as UTF-8") from None
+        raise LabError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
 
 
 @contextmanager

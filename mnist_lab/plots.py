@@ -173,9 +173,8 @@ def plot_gallery(
 ) -> Figure:
     """Draw up to `most` of the digits that a model gets wrong, picked at random by `seed`.
 
-    `x` holds the images, `y` their one-hot labels `(n, 10)`, `probabilities` the model's outputs `(n, 10)`. Each digit
-    shows its true and its predicted label, with the probability of each.
-    Raises LabError if the three do not have the same length, and if nothing is wrong.
+    `x` holds the images, `y` their one-hot labels `(n, 10)`, `probabilities` the model's outputs `(n, 10)`. The titles
+    are the true and the predicted label, with the probability of each. Raises LabError if nothing is wrong.
     """
     if not y.shape == probabilities.shape == (len(x), 10):
         raise LabError(f"plot_gallery: {len(x)} images, but y has shape {y.shape}, probabilities {probabilities.shape}")

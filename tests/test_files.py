@@ -25,7 +25,7 @@ def test_text_is_read_without_the_mark_that_a_spreadsheet_adds_and_other_bytes_a
     path.write_bytes("\ufeffü\r\n".encode())
     assert read_text(path) == "ü\r\n"
     path.write_bytes(b"a\nb\xfc\n")
-    with pytest.raises(LabError, match=r"a\.csv, line 2: byte b'\\xfc' is not UTF-8; save the file as UTF-8"):
+    with pytest.raises(LabError, match=r"a\.csv, line 2: not UTF-8; save the file as UTF-8"):
         read_text(path)
 
 

@@ -24,14 +24,27 @@ def test_every_cell_was_run_once_and_in_order(cells):
 
 def test_cells_are_short_and_few_outputs_are_ignored(cells):
     assert max(len(cell.source.splitlines()) for cell in cells) <= 8
-    assert {tag for cell in cells for tag in cell.metadata.get("tags", [])} <= {"nbval-ignore-output"}
-    assert sum("tags" in cell.metadata for cell in cells) <= 4
+    tags = [tag for cell in cells for tag in cell.metadata.get("tags", [])]
+    assert set(tags) <= {"nbval-ignore-output", "solution"}
+    assert tags.count("nbval-ignore-output") <= 4
+
+
+def test_answers_are_folded_in_every_program(cells):
+    """A cell's own fold is opened by JupyterLab as soon as it is run: what is shown must be folded itself."""
+    solutions = [cell for cell in cells if "solution" in cell.metadata.get("tags", [])]
+    for cell in solutions:
+        assert cell.metadata["jupyter"] == {"source_hidden": True}
+        assert all("text/html" in output.get("data", {}) for output in cell.outputs), cell.source
+    for cell in cells:
+        if cell in solutions or "lab.Answer(" in cell.source:
+            assert all(output.data["text/html"].startswith("<details>") for output in cell.outputs), cell.source
 
 
 def test_every_figure_shown_is_the_one_in_img(cells):
-    saved = [(cell, re.search(r'lab\.save\(.*"(\w+)"\)', cell.source)) for cell in cells]
+    saved = [(cell, re.search(r'lab\.save\(.*"(\w+)"\)', cell.source, re.DOTALL)) for cell in cells]
     for cell, name in saved:
         if name:
-            shown = [base64.b64decode(o.data["image/png"]) for o in cell.outputs if "image/png" in o.get("data", {})]
+            texts = [o.data.get("image/png") or o.data["text/html"].split("base64,")[1] for o in cell.outputs]
+            shown = [base64.b64decode(text.split('"')[0]) for text in texts]
             assert shown == [(ROOT / "img" / f"{name[1]}.png").read_bytes()], name[1]
     assert any(name for _, name in saved)

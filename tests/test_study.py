@@ -9,6 +9,7 @@ from cells import define
 from mnist_lab import LabError, keras
 from mnist_lab.data import Digits, Split
 from mnist_lab.studies.record import read_record
+from mnist_lab.studies.results import read_results
 from mnist_lab.studies.study import Study, run
 from mnist_lab.training.trainer import Trainer
 
@@ -162,7 +163,7 @@ def test_digits_that_cannot_be_scored_are_refused(few, name):
     broken = splits[name].x.copy()
     broken[0, 0] = np.nan
     for split, message in (
-        (splits[name][:0], f"study s: digits.{name} holds no images"),
+        (splits[name][:0], f"study s: digits.{name} has 0 images and 0 labels"),
         (Split(broken, splits[name].y), f"study s: digits.{name} must hold finite numbers"),
         (Split(splits[name].x.astype(object), splits[name].y), f"study s: digits.{name} must hold finite numbers"),
         (Split(splits[name].x[:, :9], splits[name].y), "has shapes"),
@@ -246,3 +247,30 @@ def test_a_student_sees_no_traceback_and_no_log_lines():
     program = "from mnist_lab import LabError, keras; keras.ops.add(1, 1); print(LabError('x')._render_traceback_())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("['LabError: x']\n", "")
+
+
+def test_a_builder_that_has_changed_since_the_study_was_made_is_refused(few, project, monkeypatch, capsys):
+    text, names = "def build(dropout):\n    return mlp(8, dropout)\n", {"mlp": mlp, "__name__": __name__}
+    old, same, new = (define(one, **names)["build"] for one in (text, f"# a comment\n{text}", text.replace("8", "9")))
+    study = make_study(build=old, fixed={"epochs": 1}, over=(0.1,), seeds=(0,))
+    for now in (old, same):
+        monkeypatch.setattr(f"{__name__}.build", now, raising=False)
+        run(study, few)
+    monkeypatch.setattr(f"{__name__}.build", new)
+    with pytest.raises(LabError, match="study s: build has changed since this Study was made: run the Study's cell"):
+        run(study, few)
+    assert count_trained(capsys.readouterr().out) == [1]
+
+
+def test_what_takes_long_does_not_start_unasked(few, project, capsys):
+    study = make_study(fixed=MLP | {"epochs": 10_000_000}, seeds=range(2))
+    advice = r"about .* hours on 2 workers, which does not start unasked: lab.run\(\.\.\., max_minutes=\d+\) starts it"
+    with pytest.raises(LabError, match=f"study s: 4 runs to train: no record in img/; {advice}"):
+        run(study, few, workers=2)
+    assert not list((project / "img").glob("*.csv"))
+
+
+def test_a_notebook_outside_of_the_project_finds_the_record(few, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert list(read_results("mlp_final").runs) == ["chosen"]
+    assert not list(tmp_path.iterdir())

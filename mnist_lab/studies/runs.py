@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ class Plan:
 
     def __init__(self, study, digits: Digits, names: Mapping, workers: int, recording: bool):
         self.study, self.workers, self.recording = study, workers, recording
-        self.notes, self.configurations, self.starting = [], [], ()
+        self.notes, self.configurations, self.starting = [], [], None
         self.found: dict[Path, int] = {}  # how many runs
         try:
             self.code, parameters = Code(study.build), inspect.signature(study.build).parameters
@@ -130,7 +131,9 @@ class Plan:
             first, task = configurations[0], "from mnist_lab.training import workers; workers.prepare_process()"
             if first.digits.loaded:
                 task += f"; workers.find_digits{first.fit['data'], first.digits.loaded, len(first.digits.train)}"
-            self.starting = Parallel(max(self.workers, 2), return_as="generator")([delayed(exec)(task)] * self.workers)
+            tasks = [delayed(exec)(task)] * self.workers
+            self.starting = Thread(target=Parallel(max(self.workers, 2)), args=[tasks], daemon=True)
+            self.starting.start()
         from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
 
         for c in configurations:
@@ -188,8 +191,10 @@ class Plan:
             raise self.study.error(f"{reason}; {cost}, which does not start unasked: {advice}")
         for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
             print(f"{name}: {line}", file=file)
+        if self.starting:
+            self.starting.join()
         write_sources(paths[0], name, {c.source: c.description for c, _ in jobs.values()})
-        for job, history, probabilities in train_all(name, list(jobs), self.workers, file, self.starting):
+        for job, history, probabilities in train_all(name, list(jobs), self.workers, file):
             c, seed = jobs[job]
             epochs = range(1, c.fit["epochs"] + 1)
             rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=epochs, source="", probe="")

@@ -53,12 +53,11 @@ class Study:
             raise self.error(f"keep must be 'val', 'test' or None (got {self.keep!r})")
         for name, allowed in (("over", "a tuple of values"), ("seeds", "integers, such as range(3)")):
             value = getattr(self, name)
-            if not isinstance(value, Iterable) or isinstance(value, str):
+            several = isinstance(value, Iterable) and not isinstance(value, str)
+            copy = () if not several else dict(value) if isinstance(value, Mapping) else tuple(value)
+            if not copy:
                 raise self.error(f"{name} must be {allowed}, at least one (got {value!r})")
-            value = dict(value) if isinstance(value, Mapping) else tuple(value)  # a notebook may change its own
-            if not value:
-                raise self.error(f"{name} must be {allowed}, at least one (got {value!r})")
-            object.__setattr__(self, name, value)  # the usual way to fill in a frozen dataclass
+            object.__setattr__(self, name, copy)  # a notebook may change its own
         for seed in self.seeds:
             check_integer(f"study {self.name}: seed", seed, 0, 2**32 - 1)
         object.__setattr__(self, "fixed", dict(self.fixed))
@@ -135,23 +134,18 @@ def run(
     current = getattr(sys.modules.get(study.build.__module__), study.build.__qualname__, study.build)
     if current is not study.build and Code(current).text != Code(study.build).text:
         raise study.error(f"{study.build.__name__} has changed since this Study was made: run the Study's cell again")
-    *_, plan = run_steps(study, digits, workers, max_minutes, quick)
+    *_, plan = run_steps(study, digits, workers, max_minutes, quick, {})
     runs = {c.label: [c.runs[seed] for seed in study.seeds] for c in plan.configurations}
     kept = {label: np.array([probabilities for _, probabilities in runs[label]]) for label in runs if study.keep}
     return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
 
 
 def run_steps(
-    study: Study,
-    digits: Digits,
-    workers: int | None,
-    max_minutes: float,
-    quick: bool = False,
-    names: Mapping[object, str] | None = None,
+    study: Study, digits: Digits, workers: int | None, max_minutes: float, quick: bool, names: Mapping[object, str]
 ) -> Iterator[Plan]:
     """As `run`; yield the plan, with the runs that there are, once they were looked for, and after each training.
 
-    A `quick` look is never recorded. `names` are those of the labels in messages.
+    A `quick` look is never recorded. `names` are those of the labels in messages, if they have others there.
     """
     check_digits(digits, f"study {study.name}")
     mode = os.environ.get("MNIST_LAB_MODE", "local")
@@ -165,7 +159,7 @@ def run_steps(
     local = find_images() / f"{study.name}.local.csv"
     target = record if recording else local
     workers = 0 if mode == "replay" else 1 if study.timing else workers
-    plan = Plan(study, digits, names or {}, workers, recording)
+    plan = Plan(study, digits, names, workers, recording)
     plan.find([record] if recording else [record, local])
     total = len(plan.configurations) * len(study.seeds)
     if plan.missing() and mode == "replay":

@@ -18,7 +18,6 @@ from mnist_lab.studies.study import Study, run_steps
 SETTINGS = ("loss_function", "optimizer", "batch_size", "kernel_size", "epochs")
 COLUMNS = [*SETTINGS, "loss", "accuracy"]
 SEED = 0  # a row names none
-MOST_EPOCHS = 10_000
 
 
 def sweep(
@@ -48,7 +47,7 @@ def sweep(
     over = {", ".join(map(str, row)): dict(zip(SETTINGS, row, strict=True)) for row in rows}
     names = dict(zip(over, (f"{parameters}, line {line}" for line in rows.values()), strict=True))
     study = Study("sweep_" + re.sub(r"\W", "_", parameters.stem), build, {}, "row", over, seeds=(SEED,))
-    for plan in run_steps(study, digits, workers, max_minutes, names=names):
+    for plan in run_steps(study, digits, workers, max_minutes, False, names):
         last = [(over[c.label], c.runs[SEED][0].iloc[-1]) for c in plan.configurations if SEED in c.runs]
         scores = [[*settings.values(), row["val_loss"], row["val_accuracy"]] for settings, row in last]
         table = pd.DataFrame(scores, columns=COLUMNS)
@@ -88,7 +87,7 @@ def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
             if row[column].lower() not in map(str.lower, allowed):
                 raise LabError(f"{where}: {column} must be one of {', '.join(allowed)} (got {row[column]!r})")
             row[column] = next(name for name in allowed if name.lower() == row[column].lower())
-        for column, most in (("batch_size", images), ("kernel_size", side), ("epochs", MOST_EPOCHS)):
+        for column, most in (("batch_size", images), ("kernel_size", side), ("epochs", 10_000)):
             if not re.fullmatch("[0-9]{1,9}", row[column]) or not 1 <= int(row[column]) <= most:
                 raise LabError(f"{where}: {column} must be an integer from 1 to {most} (got {row[column]!r})")
             row[column] = int(row[column])

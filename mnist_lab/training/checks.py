@@ -105,10 +105,10 @@ def check_start(build: Callable, settings: Mapping[str, object], train: Split, m
 
 
 def probe_model(model, train: Split, name: str = "the model") -> tuple[list[float], list[str]]:
-    """Train a new model for two steps on eight images; return numbers that identify it, and its metrics' names.
+    """Train a new model for two steps on eight images, then undo it. Raises LabError if it cannot be trained.
 
-    The numbers are the losses of the two steps, the loss in inference after them, and the norm of each initial weight.
-    The model is left as it was. Raises LabError if it cannot be trained.
+    Returns the losses of the two steps, the loss in inference after them, and the norm of each initial weight, which
+    identify the model; and the names of its metrics.
     """
     x, y = tf.convert_to_tensor(train.x[:8]), tf.convert_to_tensor(train.y[:8])
     norms = [float(np.linalg.norm(np.asarray(weight, np.float64))) for weight in model.get_weights()]

@@ -56,10 +56,10 @@ class Trainer:
         self.model, self.batch_size, self.jit = model, batch_size, use_xla(model)
         with unchanged(model) as self.variables:
             try:
-                graph, metrics = self._compile(train)
+                graph = self._compile(train)
             except (tf.errors.OpError, NotImplementedError):
                 self.jit = False  # a loss or a metric that XLA cannot compile: that, too, is decided by the model alone
-                graph, metrics = self._compile(train)
+                graph = self._compile(train)
             except Exception as error:
                 raise LabError(f"the model cannot be trained: {first_line(error)}") from None
         known = {id(variable.value) for variable in (*self.variables, *model.metrics_variables)}
@@ -68,14 +68,10 @@ class Trainer:
         unseeded = any(node.op.startswith(UNSEEDED) for node in nodes)
         if unseeded or any(id(variable) not in known for variable in graph.variables):
             advice = "give the layer a keras.random.SeedGenerator, or make the state one of its weights"
-            fault = f"it has state outside its layers, such as a generator; {advice}"
-            raise LabError(f"the model would not repeat: {fault}")
-        for name, value in metrics.items():
-            if value.shape.rank:
-                raise LabError(f"metric {name} must be one number (got {value.shape[0]}); give it an average")
+            raise LabError(f"the model would not repeat, for it has state outside its layers; {advice}")
 
-    def _compile(self, train: Split) -> tuple:
-        """Trace and compile an epoch, so that no epoch's time holds the compiler's; return its graph and metrics."""
+    def _compile(self, train: Split) -> tf.Graph:
+        """Trace and compile an epoch, so that no epoch's time holds the compiler's; return its graph."""
         self._run_steps = tf.function(self._all_steps, jit_compile=self.jit, autograph=False)
         x, y = tf.convert_to_tensor(train.x), tf.convert_to_tensor(train.y)
         order, none_left = tf.range(len(train)), tf.constant(len(train))  # compiles, and trains on the last batch alone
@@ -84,7 +80,8 @@ class Trainer:
             for layer in dropouts:
                 layer.__class__ = _ThreefryDropout  # nothing public exchanges the generator of a layer
             graph = self._run_steps.get_concrete_function(x, y, none_left, order).graph
-            return graph, self._run_steps(x, y, none_left, order)
+            self._run_steps(x, y, none_left, order)
+            return graph
         finally:
             for layer in dropouts:
                 layer.__class__ = keras.layers.Dropout

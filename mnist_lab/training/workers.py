@@ -7,7 +7,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,11 +68,10 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
 
 
-def train_all(name: str, jobs: list[Job], workers: int, file: TextIO, starting: Iterable) -> Iterator[tuple]:
+def train_all(name: str, jobs: list[Job], workers: int, file: TextIO) -> Iterator[tuple]:
     """Train the jobs; yield each with its history and its probabilities (or None) as it ends.
 
-    Shows on `file` how far it is. `starting` ends once the workers have started. Raises LabError, in one line, for a
-    run that fails, and where a worker is killed.
+    Shows on `file` how far it is. Raises LabError, in one line, for a run that fails, and where a worker is killed.
     """
     jobs = sorted(jobs, key=lambda job: -job.seconds)
     sources = list(dict.fromkeys(job.source for job in jobs))
@@ -87,7 +86,6 @@ def train_all(name: str, jobs: list[Job], workers: int, file: TextIO, starting: 
     options = {"batch_size": batch_size, "pre_dispatch": in_flight, "return_as": "generator_unordered"}
     with _show_progress(name, [job.seconds for job in jobs], workers, file) as done:
         try:
-            list(starting)
             for number, history, probabilities in Parallel(max(workers, 2), **options)(tasks):
                 if isinstance(history, str):
                     raise LabError(f"{jobs[number].name}, seed {jobs[number].seed}: {history}")
@@ -110,8 +108,7 @@ def _show_progress(name: str, seconds: list[float], workers: int, file: TextIO) 
                 expected = passed / share if share else max(sum(seconds) / workers + 10, passed + 1)
                 state = f"{len(done)} of {runs}" if done else f"0 of {runs} (workers start and compile)"
                 bar.n = passed / expected
-                left = in_words(expected - passed)
-                bar.set_description_str(f"{name}: {state}; {passed:.0f} s, about {left} left")
+                bar.set_description_str(f"{name}: {state}; {passed:.0f} s, about {in_words(expected - passed)} left")
                 ended.wait(1)
 
     thread = threading.Thread(target=show, daemon=True)

@@ -19,8 +19,7 @@ from mnist_lab.verdicts.stats import Estimate, check_seeds, difference, mean, ra
 def verdicts(*results: Results) -> Verdicts:
     """The verdicts on all conclusions about these results, each of one study.
 
-    If a conclusion compares with a second study that is not given, that study is read from the record.
-    Raises LabError if there is no conclusion about them, and if a value or a second seed is missing.
+    A second study that a conclusion needs is read from the record. Raises LabError if there is no conclusion.
     """
     for item in results:
         if not isinstance(item, Results):

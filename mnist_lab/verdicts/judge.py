@@ -135,8 +135,7 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
 def compare(results: Results, reference: object, metric: str = "val_accuracy") -> pd.DataFrame:
     """A table of `metric` at the last epoch: each value minus `reference`, accuracies in percentage points (pp).
 
-    One row per value, as text with Welch's 95 % interval. Raises LabError if `reference` is not one of the values, if
-    a value has fewer than two seeds, or if a number is missing or infinite.
+    One row per value, with Welch's 95 % interval. Raises LabError where `reference` or a finite number is missing.
     """
     last, where = results.last(metric), f"compare: {results.name}"
     if reference not in last:

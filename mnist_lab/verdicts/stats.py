@@ -13,16 +13,12 @@ from mnist_lab.errors import LabError
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
-    """An estimate and its 95 % confidence interval, in the unit of the data.
-
-    `seeds` is the number of runs per setting. `p_value(limit, side)` tests one-sidedly whether the true value is
-    "greater" or "less" than a limit.
-    """
+    """An estimate and its 95 % confidence interval. `p_value(limit, side)` tests one side: "greater" or "less"."""
 
     value: float
     low: float
     high: float
-    seeds: int
+    seeds: int  # runs per setting
     p_value: Callable[[float, str], float] = field(compare=False)
 
     def __repr__(self) -> str:
@@ -37,8 +33,7 @@ class Estimate:
 def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
     """Estimate mean(a) − mean(b) for two unpaired groups of runs, one number per seed: Welch's t interval.
 
-    The p-value is that of a permutation test. Raises LabError for fewer than two seeds in a group, and for a number
-    that is missing or infinite.
+    The p-value is that of a permutation test. Raises LabError for fewer than two finite numbers in a group.
     """
     a, b = check_seeds(a, "difference"), check_seeds(b, "difference")
 
