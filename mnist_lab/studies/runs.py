@@ -134,6 +134,7 @@ class Plan:
             tasks = [delayed(exec)(task)] * self.workers
             self.starting = Thread(target=Parallel(max(self.workers, 2)), args=[tasks], daemon=True)
             self.starting.start()
+            print(f"{self.study.name}: not all runs are found by the code as it is; TensorFlow starts, to look further")
         from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
 
         for c in configurations:

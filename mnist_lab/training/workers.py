@@ -75,16 +75,16 @@ def train_all(name: str, jobs: list[Job], workers: int, file: TextIO) -> Iterato
     """
     jobs = sorted(jobs, key=lambda job: -job.seconds)
     sources = list(dict.fromkeys(job.source for job in jobs))
-    # a worker stays with what it compiled; it takes short runs by the dozen, since they take less time than compiling
+    # a worker stays with what it compiled; it takes some short runs at once, as they take less time than compiling
     short = jobs[0].seconds < 5
     jobs.sort(key=lambda job: (sources.index(job.source) // (1 if short else workers), job.seed))
-    batch_size = max(1, len(jobs) // max(len(sources), workers)) if short else 1
+    batch_size = min(4, max(1, len(jobs) // max(len(sources), workers))) if short else 1
     policy = keras.config.dtype_policy().name
     tasks = (delayed(_train_one)(number, job, policy) for number, job in enumerate(jobs))
     # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
     in_flight = 1 if workers == 1 else "2*n_jobs"
     options = {"batch_size": batch_size, "pre_dispatch": in_flight, "return_as": "generator_unordered"}
-    with _show_progress(name, [job.seconds for job in jobs], workers, file) as done:
+    with _show_progress(name, [job.seconds for job in jobs], estimate_seconds(jobs, workers), file) as done:
         try:
             for number, history, probabilities in Parallel(max(workers, 2), **options)(tasks):
                 if isinstance(history, str):
@@ -97,18 +97,20 @@ def train_all(name: str, jobs: list[Job], workers: int, file: TextIO) -> Iterato
 
 
 @contextmanager
-def _show_progress(name: str, seconds: list[float], workers: int, file: TextIO) -> Iterator[list[float]]:
+def _show_progress(name: str, seconds: list[float], estimate: float, file: TextIO) -> Iterator[list[float]]:
     """A bar that moves each second, then a line that stays. The caller appends the estimate of each finished run."""
     start, done, ended, runs = time.monotonic(), [], threading.Event(), f"{len(seconds)} run{'s' * (len(seconds) > 1)}"
 
     def show():
+        finished, expected = 0, estimate
         with tqdm(total=1, bar_format="|{bar:20}| {desc}", file=file, leave=False) as bar:
             while not ended.is_set():
-                passed, share = time.monotonic() - start, sum(done) / sum(seconds)
-                expected = passed / share if share else max(sum(seconds) / workers + 10, passed + 1)
-                state = f"{len(done)} of {runs}" if done else f"0 of {runs} (workers start and compile)"
-                bar.n = passed / expected
-                bar.set_description_str(f"{name}: {state}; {passed:.0f} s, about {in_words(expected - passed)} left")
+                passed = time.monotonic() - start
+                if len(done) > finished:
+                    finished, expected = len(done), passed * sum(seconds) / sum(done)
+                state = f"{finished} of {runs}" if finished else f"0 of {runs} (workers start and compile)"
+                bar.n, left = passed / expected, in_words(max(expected - passed, 1))
+                bar.set_description_str(f"{name}: {state}; {passed:.0f} s, about {left} left")
                 ended.wait(1)
 
     thread = threading.Thread(target=show, daemon=True)

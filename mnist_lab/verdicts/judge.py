@@ -101,10 +101,7 @@ class Verdicts(tuple):
 
 
 def judge(conclusion: Conclusion, *results: Results) -> Verdict:
-    """The verdict on a conclusion, from the results of its studies, in their order.
-
-    "cannot be judged", with the reason, if a value is missing or has fewer than two seeds.
-    """
+    """The verdict on a conclusion, from the results of its studies in their order, or why it cannot be judged."""
     try:
         estimates = [claim.measure(*results) for claim in conclusion.claims]
         as_read = [min(claim.support(claim.measure(*results))) > 0 for claim in conclusion.as_read]

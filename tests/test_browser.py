@@ -1,0 +1,118 @@
+"""A student's ten minutes in JupyterLab, in a real browser."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+ROOT = Path(__file__).parents[1]
+BUILDER = """def mlp(units):
+    network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(units, activation="relu")])
+    network.add(keras.layers.Dense(10, activation="softmax"))
+    network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return network"""
+CELLS = [
+    "import mnist_lab as lab\nfrom mnist_lab import keras\ndigits = lab.load_digits('flat')",
+    BUILDER,
+    "fixed = {'train_size': 2000, 'epochs': 100}\nstudy = lab.Study('s', mlp, fixed, 'units', (4, 5), range(20))",
+    "lab.Answer(lab.run(study, digits))",
+]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A page of JupyterLab on a copy of the project; `page.folder` is that of its notebooks."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("notebooks", "img"):
+        shutil.copytree(ROOT / name, root / name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"--ServerApp.port={port}", "--IdentityProvider.token=", f"--ServerApp.root_dir={root}", "--allow-root"]
+    env = {**os.environ, "MNIST_LAB_MODE": "local", "PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(root / "config")}
+    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", *options], env=env, stderr=-3)
+    try:
+        with playwright.sync_playwright() as program:
+            page = program.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]).new_page()
+            page.folder, page.address = root / "notebooks", f"http://127.0.0.1:{port}/lab/tree/notebooks"
+            yield page
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(condition, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def wait_until_idle(page):
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=120_000)
+
+
+def open_notebook(page, name):
+    for _ in range(60):  # while the server starts
+        try:
+            page.goto(f"{page.address}/{name}?reset")
+            break
+        except playwright.Error:
+            time.sleep(0.5)
+    wait_until_idle(page)
+    time.sleep(3)  # it is said to be idle before it takes a command
+
+
+def run(page, command):
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text(command, exact=True).click()
+    time.sleep(1)
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))])
+def test_a_notebook_runs_from_top_to_bottom_and_its_answers_stay_folded(page, name):
+    open_notebook(page, name)
+    before = (page.folder / name).stat().st_mtime_ns
+    run(page, "Run All Cells")
+    wait_until_idle(page)
+    assert page.locator("details[open]").count() == 0
+    page.keyboard.press("Control+s")
+    wait_for(lambda: (page.folder / name).stat().st_mtime_ns > before)
+    code = [cell for cell in json.loads((page.folder / name).read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert not [cell["source"] for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
+
+
+def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(page):
+    cells = [new_code_cell(text) for text in [*CELLS, BUILDER.replace("relu", "tanh"), CELLS[-1]]]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), page.folder / "s.ipynb")
+    open_notebook(page, "s.ipynb")
+    shown = page.locator(".jp-OutputArea-output").all_inner_texts
+    run(page, "Run All Cells")
+    for text in ("s: 40 runs to train: no run of this", r" 0 of 40 runs \(workers start", r" [1-9]\d? of 40 runs; "):
+        wait_for(lambda text=text: re.search(text, "".join(shown())))
+    page.get_by_title("Interrupt the kernel").click()
+    wait_for(lambda: "run the cell again to go on" in "".join(shown()))
+    assert shown()[-1].startswith("stopped: ")
+    assert "\n" not in shown()[-1].strip()
+    page.locator(".jp-Cell").nth(3).click()
+    run(page, "Run Selected Cell")
+    wait_for(lambda: page.locator("details").count())
+    assert re.search(r"s: \d+ found in s.local.csv, \d+ runs to train: other seeds", shown()[0])
+    assert page.locator("details[open]").count() == 0
+    page.locator(".jp-Cell").nth(4).click()
+    run(page, "Run Selected Cell and All Below")
+    wait_for(lambda: "mlp has changed since this Study was made" in "".join(shown()))
