@@ -1,8 +1,4 @@
-"""mnist_lab: the small helper package behind the notebooks.
-
-Names load on first use, so that the data, the record and the figures need no TensorFlow.
-`from mnist_lab import keras` is Keras itself, with TensorFlow's start-up lines kept off the screen.
-"""
+"""The small helper package behind the notebooks. Names load on first use, so that a replay needs no TensorFlow."""
 
 from importlib import import_module
 

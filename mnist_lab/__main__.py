@@ -92,8 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--check", type=int, metavar="N", help="train N recorded runs again, and say how far they differ")
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one per core)")
     commands.add_parser("clean", help="remove img/*.local.*, runs and figures that are not of the record")
-    verdicts = commands.add_parser("verdicts", help="print the verdict on each conclusion of 2018, from the record")
-    verdicts.add_argument("--markdown", action="store_true", help="as the table in the README")
+    commands.add_parser("verdicts", help="print the verdict on each conclusion of 2018, from the record")
     args = parser.parse_args(arguments)
     try:
         for option in ("check", "workers"):
@@ -103,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
         if args.command == "verdicts":
             from mnist_lab.verdicts.conclusions import read_verdicts
 
-            print(read_verdicts().to_markdown() if args.markdown else read_verdicts())
+            print(read_verdicts())
         elif args.command == "clean":
             clean()
         elif args.check:

@@ -147,10 +147,7 @@ def plot_history(history: dict[str, list[float]]) -> Figure:
 
 @_styled
 def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
-    """Draw images `(n, 784)` or `(n, 28, 28, 1)` in rows of `columns`, each under its title, in dark ink on white.
-
-    Raises LabError if there are no images, or not as many titles.
-    """
+    """Draw images `(n, 784)` or `(n, 28, 28, 1)` in rows of `columns`, each under its title, in dark ink on white."""
     x = np.asarray(x).reshape(-1, 28, 28)
     if not len(x) or (titles is not None and len(titles) != len(x)):
         raise LabError(f"plot_digits: {len(x)} images and {'no' if titles is None else len(titles)} titles")

@@ -50,7 +50,6 @@ class Subclass(keras.Model):
             lambda: make_network(layers.Dense(5), layers.Reshape((5, 1))),
             r"output has shape \(5, 10\), but the data has",
         ),
-        (lambda: make_network(run_eagerly=True), "run_eagerly"),
         (Subclass, "a Sequential or a functional model, not a subclass of keras.Model"),
         (lambda: 1 / 0, r"build\(\) raised ZeroDivisionError: division by zero"),
         (

@@ -44,7 +44,7 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     runs = read_record(record).drop_duplicates("key")
     assert list(zip(runs["value"], runs["seed"], strict=True)) == [("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)]
     before = record.read_bytes()
-    with pytest.raises(LabError, match=r"s.csv holds runs that .* ask for \(0.1, seed 0; 0.1, seed 1\); .* --prune"):
+    with pytest.raises(LabError, match=r"s.csv holds runs that .* ask for \(0.1, seed 0, 0.1, seed 1\); .* --prune"):
         run(alone, few)
     assert record.read_bytes() == before
     monkeypatch.setenv("MNIST_LAB_MODE", "prune")

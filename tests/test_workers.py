@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from threading import Timer
 
 import program
 import psutil
@@ -70,6 +71,24 @@ def test_stop_in_jupyter_ends_all_workers_and_the_next_run_goes_on(project):
     assert "s: 1 found in s.local.csv, 1 run to train: epochs 3 (recorded: 2)" in printed
     assert read_record(record)[: len(first)].equals(first)
     assert read_record(record)["value"].tolist() == ["2", "2", "3", "3", "3"]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3])
+def test_stop_before_training_is_one_line_and_the_next_run_works(project, seconds):
+    manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
+    folder = os.path.dirname(program.__file__)
+    begin = f"import sys; sys.path.insert(0, {folder!r}); from program import *; few = load_few()"
+    study, messages = 'lab.run(lab.Study("s", build, {}, "units", (4,), (0,)), few)', []  # TensorFlow is imported there
+    try:
+        client.execute_interactive(begin, timeout=60)
+        Timer(seconds, manager.interrupt_kernel).start()
+        reply = client.execute_interactive(study, timeout=60)["content"]
+        assert reply["evalue"] == "stopped before anything was trained; run the cell again"
+        client.execute_interactive(study, timeout=60, output_hook=messages.append)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert "s: 1 of 1 run trained in" in "".join(one["content"].get("text", "") for one in messages)
 
 
 def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project):

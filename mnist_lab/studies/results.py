@@ -99,10 +99,7 @@ def spread(values: np.ndarray, digits: int = 2) -> str:
 
 
 def read_results(name: str) -> Results:
-    """The results of a recorded study, from `img/<name>.csv` alone; its values are text.
-
-    Raises LabError where there is no record, where a run in it is incomplete, and where runs do not belong together.
-    """
+    """The results of a recorded study, from its CSV alone; its values are text. Raises LabError if runs are missing."""
     path = find_recorded() / f"{name}.csv"
     grouped: dict[object, list[pd.DataFrame]] = {}
     for run in split_runs(read_record(path)).values():

@@ -4,6 +4,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Thread
@@ -29,6 +30,12 @@ from mnist_lab.studies.record import (
 warnings.filterwarnings("ignore", r"A worker stopped while some jobs|\d+ tasks (which were still|have been)")
 
 FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
+
+
+def start_workers(count: int, task: str) -> None:
+    """Let each worker run a line of code. One that is stopped meanwhile is started again when it is needed."""
+    with suppress(Exception):
+        Parallel(max(count, 2))([delayed(exec)(task)] * count)
 
 
 @dataclass(eq=False)
@@ -85,7 +92,7 @@ class Plan:
         own = [one for one in sources.values() if one["study"] == self.study.name]
         if not own:
             return "no run of this study was recorded"
-        first = {"study": self.study.name} | self.missing()[0][0].description
+        first = {"study": self.study.name, **self.missing()[0][0].description}
         return ", ".join(min((list_differences(first, one) for one in own), key=len)) or "other seeds"
 
     def find(self, own: list[Path]) -> None:
@@ -128,11 +135,11 @@ class Plan:
         if not configurations:
             return
         if self.workers and not self.recording:  # let the workers import TensorFlow while this process does
-            first, task = configurations[0], "from mnist_lab.training import workers; workers.prepare_process()"
+            first, task = configurations[0], "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+            task += "; from mnist_lab.training import workers; workers.prepare_process()"
             if first.digits.loaded:
                 task += f"; workers.find_digits{first.fit['data'], first.digits.loaded, len(first.digits.train)}"
-            tasks = [delayed(exec)(task)] * self.workers
-            self.starting = Thread(target=Parallel(max(self.workers, 2)), args=[tasks], daemon=True)
+            self.starting = Thread(target=start_workers, args=[self.workers, task], daemon=True)
             self.starting.start()
             print(f"{self.study.name}: not all runs are found by the code as it is; TensorFlow starts, to look further")
         from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded

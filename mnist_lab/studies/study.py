@@ -134,7 +134,10 @@ def run(
     current = getattr(sys.modules.get(study.build.__module__), study.build.__qualname__, study.build)
     if current is not study.build and Code(current).text != Code(study.build).text:
         raise study.error(f"{study.build.__name__} has changed since this Study was made: run the Study's cell again")
-    *_, plan = run_steps(study, digits, workers, max_minutes, quick, {})
+    try:
+        *_, plan = run_steps(study, digits, workers, max_minutes, quick, {})
+    except KeyboardInterrupt as stopped:
+        raise Stopped(str(stopped) or "stopped before anything was trained; run the cell again") from None
     runs = {c.label: [c.runs[seed] for seed in study.seeds] for c in plan.configurations}
     kept = {label: np.array([probabilities for _, probabilities in runs[label]]) for label in runs if study.keep}
     return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
@@ -167,9 +170,9 @@ def run_steps(
         labels = ", ".join(dict.fromkeys(str(c.label) for c, _ in plan.missing()))
         fault = f"{len(plan.missing())} of {total} runs ({labels}) missing from {record}"
         raise study.error("; ".join([fault, plan.name_reason([record]), *plan.notes, advice]))
-    if recording and mode != "prune" and plan.others(record):
-        fault = f"{record} holds runs that this study does not ask for ({'; '.join(plan.others(record))})"
-        raise study.error(f"{fault}; give the study another name, or drop them with: mnist-lab run --prune")
+    if recording and mode != "prune" and (others := plan.others(record)):
+        fault = f"{record} holds runs that it does not ask for ({', '.join(others)})"
+        raise study.error("; ".join([fault, *plan.notes, "rename the study, or drop them: mnist-lab run --prune"]))
     if plan.missing():
         with lock(target):  # before anything is trained: can it be written?
             pass

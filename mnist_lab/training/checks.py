@@ -40,8 +40,6 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, n
         raise LabError(f"{name}: build() must return a compiled keras.Model (got a {type(model).__name__})")
     if not model.compiled:
         raise LabError(f"{name}: the model is not compiled; call model.compile(optimizer=..., loss=..., metrics=[...])")
-    if model.run_eagerly:
-        raise LabError(f"{name}: the model is compiled with run_eagerly=True; leave it out, epochs are compiled")
     try:
         if not model.built or not model.trainable_variables:
             model(tf.convert_to_tensor(train.x[:2]))

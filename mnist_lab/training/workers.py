@@ -109,7 +109,7 @@ def _show_progress(name: str, seconds: list[float], estimate: float, file: TextI
                 if len(done) > finished:
                     finished, expected = len(done), passed * sum(seconds) / sum(done)
                 state = f"{finished} of {runs}" if finished else f"0 of {runs} (workers start and compile)"
-                bar.n, left = passed / expected, in_words(max(expected - passed, 1))
+                bar.n, left = min(passed / expected, 1), in_words(max(expected - passed, 1))
                 bar.set_description_str(f"{name}: {state}; {passed:.0f} s, about {left} left")
                 ended.wait(1)
 

@@ -93,12 +93,6 @@ class Verdicts(tuple):
     def __repr__(self) -> str:
         return "\n\n".join(map(str, self))
 
-    def to_markdown(self) -> str:
-        """The table of verdicts for a README."""
-        rows = [("id", "conclusion of 2018", "what was measured", "verdict"), ("---",) * 4]
-        rows += [(v.conclusion.id, v.conclusion.text, f"{v.claim}? {v.estimate_text}", v.verdict_text) for v in self]
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
 
 def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     """The verdict on a conclusion, from the results of its studies in their order, or why it cannot be judged."""
