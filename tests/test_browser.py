@@ -26,7 +26,7 @@ BUILDER = """def mlp(units):
 CELLS = [
     "import mnist_lab as lab\nfrom mnist_lab import keras\ndigits = lab.load_digits('flat')",
     BUILDER,
-    "fixed = {'train_size': 2000, 'epochs': 100}\nstudy = lab.Study('s', mlp, fixed, 'units', (4, 5), range(20))",
+    "fixed = {'train_size': 2000, 'epochs': 100}\nstudy = lab.Study('s', mlp, fixed, 'units', (4, 5), range(10))",
     "lab.Answer(lab.run(study, digits))",
 ]
 
@@ -102,7 +102,7 @@ def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(p
     open_notebook(page, "s.ipynb")
     shown = page.locator(".jp-OutputArea-output").all_inner_texts
     run(page, "Run All Cells")
-    for text in ("s: 40 runs to train: no run of this", r" 0 of 40 runs \(workers start", r" [1-9]\d? of 40 runs; "):
+    for text in ("s: 20 runs to train: no run of this", r" 0 of 20 runs \(workers start", r" [1-9]\d? of 20 runs; "):
         wait_for(lambda text=text: re.search(text, "".join(shown())))
     page.get_by_title("Interrupt the kernel").click()
     wait_for(lambda: "run the cell again to go on" in "".join(shown()))
