@@ -49,7 +49,9 @@ def check(count: int, workers: int | None) -> bool:
         os.chdir(folder)
         records = {path: read_record(path) for path in sorted(find_images().glob("*.csv"))}
         keys = sorted({key for rows in records.values() for key in rows["key"]})
-        picked = random.sample(keys, min(count, len(keys)))
+        if count > len(keys):
+            raise LabError(f"--check must be at most {len(keys)}, the number of recorded runs (got {count})")
+        picked = random.sample(keys, count)
         for path, rows in records.items():
             rows[~rows["key"].isin(picked)].to_csv(path, index=False, na_rep="nan")
         succeeded = run([], "record", workers)
@@ -57,9 +59,11 @@ def check(count: int, workers: int | None) -> bool:
             fresh = split_runs(read_record(path))
             for key, old in split_runs(rows[rows["key"].isin(picked)]).items():
                 scores = [name for name in old if is_metric(name) and name != "seconds"]
-                now, then = (run[scores].fillna(-1).to_numpy() for run in (fresh.get(key, old * 0), old))
-                gap = pd.Series(abs(now - then).max(axis=0), scores)
-                message = f"{gap.idxmax()} differs by up to {gap.max():.2g}" if gap.any() else "equal to the last bit"
+                message = "no notebook asks for it"
+                if key in fresh:
+                    now, then = (run[scores].fillna(-1).to_numpy() for run in (fresh[key], old))
+                    gap = pd.Series(abs(now - then).max(axis=0), scores)
+                    message = f"{gap.idxmax()} differs by up to {max(gap):.2g}" if any(gap) else "equal to the last bit"
                 print(f"{path.stem}, {old['value'].iloc[0]}, seed {old['seed'].iloc[0]}: {message}")
         return succeeded
 
@@ -105,6 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(read_verdicts())
         elif args.command == "clean":
             clean()
+        elif args.check and args.notebooks:
+            raise LabError("--check picks from all recorded runs: name no notebooks")
         elif args.check:
             return 0 if check(args.check, args.workers) else 1
         else:

@@ -26,8 +26,8 @@ def find_images() -> Path:
 def find_recorded() -> Path:
     """The folder of recorded runs: the project's; for a notebook outside of any, that installed with the package."""
     installed = Path(__file__).parents[1] / "img", Path(sysconfig.get_path("data"), "share", "mnist_lab")
-    folders = [] if (find_project() / "notebooks").is_dir() else [path for path in installed if path.is_dir()]
-    return folders[0] if folders else find_images()
+    outside = not (find_project() / "notebooks").is_dir()
+    return next((path for path in installed if outside and path.is_dir()), find_images())
 
 
 def read_text(path: Path) -> str:

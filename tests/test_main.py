@@ -81,6 +81,8 @@ def test_notebooks_share_the_cores_unless_they_train(project, monkeypatch):
         ("run notebooks/m.ipynb", "notebooks/m.ipynb: cannot be read (No such file or directory)"),
         ("run --workers 0", "--workers must be an integer >= 1 (got 0)"),
         ("run --check -1", "--check must be an integer >= 1 (got -1)"),
+        ("run --check 1", "--check must be at most 0, the number of recorded runs (got 1)"),
+        ("run --check 1 img/s.csv", "--check picks from all recorded runs: name no notebooks"),
         ("verdicts", "img/mlp_depth.csv: no recorded run; train with: mnist-lab run --record"),
     ],
 )

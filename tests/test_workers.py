@@ -76,8 +76,7 @@ def test_stop_in_jupyter_ends_all_workers_and_the_next_run_goes_on(project):
 @pytest.mark.parametrize("seconds", [0.5, 3])
 def test_stop_before_training_is_one_line_and_the_next_run_works(project, seconds):
     manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
-    folder = os.path.dirname(program.__file__)
-    begin = f"import sys; sys.path.insert(0, {folder!r}); from program import *; few = load_few()"
+    begin = f"import sys; sys.path += [{os.path.dirname(program.__file__)!r}]; from program import *; few = load_few()"
     study, messages = 'lab.run(lab.Study("s", build, {}, "units", (4,), (0,)), few)', []  # TensorFlow is imported there
     try:
         client.execute_interactive(begin, timeout=60)

@@ -86,10 +86,9 @@ class Plan:
 
     def name_reason(self, paths: list[Path]) -> str:
         """Why runs are missing: in what the first of them differs from the nearest recorded one."""
-        sources = {source: one for path in paths for source, one in read_sources(path).items()}
         if not any(True for path in paths for _ in path.parent.glob("*.csv")):
             return f"no record in {paths[0].parent}/"
-        own = [one for one in sources.values() if one["study"] == self.study.name]
+        own = [one for path in paths for one in read_sources(path).values() if one["study"] == self.study.name]
         if not own:
             return "no run of this study was recorded"
         first = {"study": self.study.name, **self.missing()[0][0].description}
@@ -189,7 +188,7 @@ class Plan:
             digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
             size, operations = len(c.digits.train), count_operations(c.model)
             job = Job(c.name, 0, c.source, builder, c.fit, digits, size, self.study.keep, operations)
-            jobs |= {replace(job, seed=int(seed)): (c, seed) for other, seed in self.missing() if other is c}
+            jobs |= {replace(job, seed=int(seed)): (c, seed) for seed in self.study.seeds if seed not in c.runs}
         found = "".join(f"{count} found in {path.name}, " for path, count in self.found.items() if count)
         reason = f"{found}{len(jobs)} run{'s' * (len(jobs) > 1)} to train: {self.name_reason(paths)}"
         seconds = estimate_seconds(list(jobs), self.workers)
@@ -215,8 +214,7 @@ class Plan:
         """The recorded runs that the study does not ask for."""
         asked = {rows["key"].iloc[0] for c in self.configurations for rows, _ in c.runs.values()}
         asked |= {digest(c.key, seed) for c, seed in self.missing()}
-        runs = read_record(record).drop_duplicates("key")
-        runs = runs[~runs["key"].isin(asked)]
+        runs = read_record(record).drop_duplicates("key").set_index("key").drop(list(asked), errors="ignore")
         return [f"{value}, seed {seed}" for value, seed in zip(runs["value"], runs["seed"], strict=True)]
 
     def rewrite(self, record: Path) -> None:

@@ -154,8 +154,9 @@ def run_steps(
     mode = os.environ.get("MNIST_LAB_MODE", "local")
     if mode not in ("local", "replay", "record", "prune"):
         raise LabError(f"MNIST_LAB_MODE must be one of local, replay, record, prune (got {mode!r})")
-    workers = workers if workers is not None else os.environ.get("MNIST_LAB_WORKERS", os.cpu_count() or 1)
-    workers = int(workers) if str(workers).isdecimal() else workers
+    if workers is None:
+        workers = os.environ.get("MNIST_LAB_WORKERS", str(os.cpu_count() or 1))
+        workers = int(workers) if workers.isdecimal() else workers
     check_integer("workers", workers, 1, 999)
     recording = mode in ("record", "prune") and not quick
     record = (find_images() if recording else find_recorded()) / f"{study.name}.csv"

@@ -67,8 +67,7 @@ def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
     except csv.Error as error:
         raise LabError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
     lines = [(line, cells) for line, cells in lines if any(cells)]
-    has_header = lines and set(lines[0][1]) & set(SETTINGS)
-    line, header = lines.pop(0) if has_header else (1, SETTINGS)
+    line, header = lines.pop(0) if lines and set(lines[0][1]) & set(SETTINGS) else (1, SETTINGS)
     if sorted(header) != sorted(SETTINGS):
         raise LabError(f"{path}, line {line}: columns must be {', '.join(SETTINGS)} (got {', '.join(header)})")
     if not lines:

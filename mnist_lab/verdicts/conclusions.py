@@ -79,10 +79,7 @@ def seconds(results: Results, value: object) -> np.ndarray:
 
 
 def claims(text: str, measure: Callable, *values: Sequence, estimate: Callable | None = None, **claim) -> list[Claim]:
-    """A claim about each value, or each pair from two lists of values, which the braces in `text` hold.
-
-    Unless said: that the mean of one, or the difference between two, is above 0 pp.
-    """
+    """A claim about each value, or each pair from two lists, which `text` holds in braces: above 0 pp, unless said."""
     estimate = estimate or (difference if len(values) == 2 else mean)
 
     def estimate_of(args: tuple, *results: Results) -> Estimate:

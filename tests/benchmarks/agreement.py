@@ -1,7 +1,6 @@
 """Is training as good as `model.fit`? Twenty seeds each way, from the same first weights, on all 50,000 images.
 
-    python tests/benchmarks/agreement.py            seeds 0 to 19; about six minutes on two cores
-    python tests/benchmarks/agreement.py 20         seeds 20 to 39
+    python tests/benchmarks/agreement.py [20]       seeds 0 to 19, or 20 to 39; about six minutes on two cores
 
 One hidden layer of 256 units, dropout 0.2, eight epochs, one thread a run.
 """
