@@ -9,6 +9,7 @@ from functools import partial
 from itertools import product
 
 import numpy as np
+import pandas as pd
 
 from mnist_lab.errors import LabError
 from mnist_lab.studies.results import Results, in_percent, read_results
@@ -93,6 +94,23 @@ def time_ratio(text: str, values: Sequence, other: object, limit: float, above: 
     """An epoch with each of `values` takes more than `limit` times as long as with `other`; or less, if not `above`."""
     unit = {"estimate": ratio, "unit": "ratio", "margin": limit - 1}
     return claims(f"time per epoch, {text}", seconds, values, [other], limit=limit, above=above, **unit)
+
+
+def paired(
+    text: str, measure: Callable, *values: Sequence, estimate: Callable = mean, weights=(1, -1), **claim
+) -> list[Claim]:
+    """As `claims`, about differences per seed: the weighted sum of two measures from the same seed."""
+
+    def by_seed(results: Results, value: object) -> pd.Series:
+        seeds = {str(label): [run["seed"].iloc[0] for run in runs] for label, runs in results.runs.items()}
+        parts = value if isinstance(value, tuple) else (value,)
+        return sum(pd.Series(measure(results, part), seeds[str(part)]) for part in parts) / len(parts)
+
+    def estimate_of(args: tuple, results: Results) -> Estimate:
+        sums = sum(weight * by_seed(results, value) for weight, value in zip(weights, args, strict=True))
+        return estimate(check_seeds(sums, f"study {results.name}, differences per seed between {args}"))
+
+    return [Claim(text.format(*args), partial(estimate_of, args), **claim) for args in product(*values)]
 
 
 def late_change(name: str, metric: str, **claim) -> list[Claim]:

@@ -4,6 +4,9 @@ A conclusion is *reproduced* if the 95 % intervals of all its claims lie on the 
 *contradicted* if for some claim the opposite holds: by its interval, and by its one-sided p-value after Holm's
 correction over all claims (at 5 %). Else it is *inconclusive*. It is an *artefact* if it is not reproduced, but would
 be with the figure that was read in 2018.
+
+A follow-up has a fourth outcome, *no difference that matters*: it is not contradicted, and the interval of each claim
+lies on the claimed side of 0 or within the margin on both sides of it.
 """
 
 from collections.abc import Callable
@@ -53,7 +56,8 @@ class Conclusion:
     """A conclusion of 2018, the studies that can judge it, and its claims.
 
     All claims must hold; without `require_all`, one is enough. `as_read` are the claims with the figure that was read
-    in 2018, if that is another.
+    in 2018, if that is another. `narrows` are claims that hold beside a contradiction, and `equal` allows the fourth
+    outcome. What is not `judged` is only reported.
     """
 
     id: str
@@ -62,6 +66,9 @@ class Conclusion:
     claims: list[Claim]
     require_all: bool = True
     as_read: list[Claim] = field(default_factory=list)
+    narrows: list[Claim] = field(default_factory=list)
+    equal: bool = False
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Verdict:
     verdict: str
     claim: Claim
     estimate: Estimate | str
+    addition: str = ""
 
     def __str__(self) -> str:
         title = f"{self.conclusion.id}: {self.conclusion.text}"
@@ -84,7 +92,8 @@ class Verdict:
 
     @property
     def verdict_text(self) -> str:
-        return f"{self.verdict} ({self.estimate.seeds} seeds)" if self.verdict == "inconclusive" else self.verdict
+        seeds = f" ({self.estimate.seeds} seeds)" if self.verdict == "inconclusive" else ""
+        return f"{self.verdict}{seeds}{self.addition}"
 
 
 class Verdicts(tuple):
@@ -96,31 +105,39 @@ class Verdicts(tuple):
 
 def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     """The verdict on a conclusion, from the results of its studies in their order, or why it cannot be judged."""
+
+    def holds(claims: list[Claim]) -> bool:
+        return bool(claims) and all(min(claim.support(claim.measure(*results))) > 0 for claim in claims)
+
     try:
         estimates = [claim.measure(*results) for claim in conclusion.claims]
-        as_read = [min(claim.support(claim.measure(*results))) > 0 for claim in conclusion.as_read]
+        as_read, narrows = holds(conclusion.as_read), holds(conclusion.narrows)
     except LabError as error:
         return Verdict(conclusion, "cannot be judged", conclusion.claims[0], str(error))
     pairs = list(zip(conclusion.claims, estimates, strict=True))
+    if not conclusion.judged:
+        return Verdict(conclusion, "reported, not judged", *pairs[0])
     low, middle, high = np.array([claim.support(estimate) for claim, estimate in pairs]).T
     if not conclusion.require_all:  # "one claim holds" is judged by its negation, "all opposites hold"
         low, middle, high = -high, -middle, -low
-    refuted = high < 0
+    refuted, small = high < 0, (low > -1) & (high < 1)
     if refuted.any():
         sides = ["greater" if claim.above != conclusion.require_all else "less" for claim in conclusion.claims]
         p_values = [estimate.p_value(claim.limit, side) for (claim, estimate), side in zip(pairs, sides, strict=True)]
         refuted &= adjust(np.array(p_values)) <= LEVEL
+    verdict, addition, decides = "inconclusive", "", low.argmin()
     if refuted.any():
         verdict = "contradicted" if conclusion.require_all else "reproduced"
         decides = np.where(refuted, middle, np.inf).argmin()
-    else:
-        verdict = "inconclusive"
-        if low.min() > 0:
-            verdict = "reproduced" if conclusion.require_all else "contradicted"
-        decides = low.argmin()
-    if verdict != "reproduced" and as_read and all(as_read):
+        addition = "; an artefact of how it was read" * as_read + ", but narrows it" * narrows
+    elif low.min() > 0:
+        verdict = "reproduced" if conclusion.require_all else "contradicted"
+        addition = ", by less than matters" * (conclusion.equal and bool(small.any()))
+    elif conclusion.equal and ((low > 0) | small).all():
+        verdict = "no difference that matters"
+    elif as_read:
         verdict = "artefact"
-    return Verdict(conclusion, verdict, *pairs[decides])
+    return Verdict(conclusion, verdict, *pairs[decides], addition)
 
 
 def compare(results: Results, reference: object, metric: str = "val_accuracy") -> pd.DataFrame:

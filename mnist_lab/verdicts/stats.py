@@ -58,6 +58,16 @@ def mean(values: np.ndarray) -> Estimate:
     return Estimate(values.mean(), *interval, len(values), lambda limit, side: test(limit, side).pvalue)
 
 
+def median(values: np.ndarray) -> Estimate:
+    """Estimate the median of one number per seed: order-statistic interval of at least 95 %, and sign test."""
+
+    def test(limit=0.0, side="two-sided"):
+        return scipy.stats.quantile_test(values, q=limit, alternative=side)
+
+    interval = test().confidence_interval()
+    return Estimate(float(np.median(values)), *interval, len(values), lambda limit, side: test(limit, side).pvalue)
+
+
 def ratio(a: np.ndarray, b: np.ndarray) -> Estimate:
     """Estimate the ratio of the geometric means of two unpaired groups: `difference` of the logarithms."""
     logs = difference(np.log(a), np.log(b))
