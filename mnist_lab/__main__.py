@@ -4,12 +4,12 @@ import argparse
 import asyncio
 import contextlib
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from mnist_lab.errors import LabError
@@ -37,35 +37,16 @@ def run(names: list[str], mode: str, workers: int | None) -> bool:
     return succeeded
 
 
-def check(count: int, workers: int | None) -> bool:
-    """Train recorded runs again, picked at random, in a copy of the project; print how far they come out otherwise."""
-    import pandas as pd
-
-    from mnist_lab.studies.record import is_metric, read_record, split_runs
-
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(find_project()):
+def dry_run(names: list[str], workers: int | None) -> bool:
+    """Execute notebooks in a copy of the project, where nothing is trained, and print what is missing."""
+    project = find_project()
+    names = [os.path.relpath(name, project) for name in names]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for part in ("img", "notebooks"):
-            shutil.copytree(part, Path(folder, part), ignore=shutil.ignore_patterns(".*", "*.local.*"))
-        os.chdir(folder)
-        records = {path: read_record(path) for path in sorted(find_images().glob("*.csv"))}
-        keys = sorted({key for rows in records.values() for key in rows["key"]})
-        if count > len(keys):
-            raise LabError(f"--check must be at most {len(keys)}, the number of recorded runs (got {count})")
-        picked = random.sample(keys, count)
-        for path, rows in records.items():
-            rows[~rows["key"].isin(picked)].to_csv(path, index=False, na_rep="nan")
-        succeeded = run([], "record", workers)
-        for path, rows in records.items():
-            fresh = split_runs(read_record(path))
-            for key, old in split_runs(rows[rows["key"].isin(picked)]).items():
-                scores = [name for name in old if is_metric(name) and name != "seconds"]
-                message = "no notebook asks for it"
-                if key in fresh:
-                    now, then = (run[scores].fillna(-1).to_numpy() for run in (fresh[key], old))
-                    gap = pd.Series(abs(now - then).max(axis=0), scores)
-                    message = f"{gap.idxmax()} differs by up to {max(gap):.2g}" if any(gap) else "equal to the last bit"
-                print(f"{path.stem}, {old['value'].iloc[0]}, seed {old['seed'].iloc[0]}: {message}")
-        return succeeded
+            shutil.copytree(project / part, part, ignore=shutil.ignore_patterns(".*", "*.local.*"))
+        succeeded = run(names, "dry-run", workers)
+    print("studies that need the results of a missing one are not listed")
+    return succeeded
 
 
 def clean() -> None:
@@ -93,28 +74,23 @@ def main(arguments: list[str] | None = None) -> int:
     record = {"dest": "mode", "action": "store_const", "default": "replay"}
     mode.add_argument("--record", const="record", **record, help="train what the record lacks, and add it to img/*.csv")
     mode.add_argument("--prune", const="prune", **record, help="the same, and drop what no study asks for any more")
-    mode.add_argument("--check", type=int, metavar="N", help="train N recorded runs again, and say how far they differ")
+    mode.add_argument("--dry-run", action="store_true", help="say what --record would train, and how long it takes")
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one per core)")
     commands.add_parser("clean", help="remove img/*.local.*, runs and figures that are not of the record")
     commands.add_parser("verdicts", help="print the verdict on each conclusion of 2018, from the record")
     args = parser.parse_args(arguments)
     try:
-        for option in ("check", "workers"):
-            number = getattr(args, option, None)
-            if number is not None and number < 1:
-                raise LabError(f"--{option} must be an integer >= 1 (got {number})")
+        if getattr(args, "workers", None) is not None and args.workers < 1:
+            raise LabError(f"--workers must be an integer >= 1 (got {args.workers})")
         if args.command == "verdicts":
             from mnist_lab.verdicts.conclusions import read_verdicts
 
             print(read_verdicts())
         elif args.command == "clean":
             clean()
-        elif args.check and args.notebooks:
-            raise LabError("--check picks from all recorded runs: name no notebooks")
-        elif args.check:
-            return 0 if check(args.check, args.workers) else 1
         else:
-            return 0 if run(args.notebooks, args.mode, args.workers) else 1
+            execute = dry_run if args.dry_run else partial(run, mode=args.mode)
+            return 0 if execute(args.notebooks, workers=args.workers) else 1
     except (LabError, OSError) as error:
         print(f"mnist-lab: {error}", file=sys.stderr)
         return 1

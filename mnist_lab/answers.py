@@ -1,6 +1,7 @@
 """Answers that stay folded until their reader opens them, however the notebook is run."""
 
 from base64 import b64encode
+from html import escape
 
 from IPython.core.formatters import DisplayFormatter
 
@@ -17,8 +18,9 @@ class Answer:
     def _repr_html_(self) -> str:
         html = ""
         for one in self.shown:
-            data, _ = DisplayFormatter().format(one)
-            png = data.get("image/png", b"")
-            image = f'<img src="data:image/png;base64,{png if isinstance(png, str) else b64encode(png).decode()}">'
+            data, metadata = DisplayFormatter().format(one)
+            png, alt = data.get("image/png", b""), metadata.get("image/png", {}).get("alt", "")
+            source = f"data:image/png;base64,{png if isinstance(png, str) else b64encode(png).decode()}"
+            image = f'<img alt="{escape(alt)}" src="{source}">'
             html += image if png else data.get("text/html", f"<pre>{one}</pre>")
         return f"<details><summary>What came out</summary>{html}</details>"

@@ -17,7 +17,7 @@ from mnist_lab.files import read_text, replace_file
 class _Client(NotebookClient):
     """A notebook and its kernel, whose stderr (such as the progress of training) goes to the terminal."""
 
-    def __init__(self, path: Path, stops: list[int]):
+    def __init__(self, path: Path, stops: list[int], dry: bool):
         self.path, self.text, self.stops = path, read_text(path), stops
         try:
             notebook = nbformat.reads(self.text, as_version=nbformat.NO_CONVERT)
@@ -28,6 +28,7 @@ class _Client(NotebookClient):
         notebook.metadata["language_info"] = {"name": "python"}  # without the version of this machine
         super().__init__(
             notebook,
+            allow_errors=dry,
             record_timing=False,
             coalesce_streams=True,  # printed text arrives in pieces, by the clock
             extra_arguments=["--log-level=CRITICAL", "--InteractiveShell.xmode=Minimal"],  # for a quiet, quick stop
@@ -79,6 +80,9 @@ class _Client(NotebookClient):
                 raise LabError(f"{self.path}, code cell {self.code_cells_executed}: {message}") from None
             except RuntimeError:
                 raise LabError(f"{self.path}, code cell {self.code_cells_executed}: the kernel died") from None
+        if self.allow_errors:  # a dry run: each study that is not recorded has ended in an error that says so
+            errors = [output for cell in self.nb.cells for output in cell.get("outputs", ())]
+            print("".join(f"{output.evalue}\n" for output in errors if output.get("ename") == "LabError"), end="")
         self.set_widgets_metadata()
         if read_text(self.path) != self.text:
             raise LabError(f"{self.path}: changed while it was executed, and left as it is now; run it again")
@@ -92,6 +96,7 @@ async def execute(paths: list[Path], settings: dict[str, str], kernels: int, sto
     A file is replaced once all its cells were executed, if nobody has changed it. All end early, and leave the files
     as they were, when the caller appends to `stops`. Raises LabError, before it starts, for what is not a notebook.
     """
-    clients = [_Client(path, stops) for path in dict.fromkeys(paths)]
+    dry = settings["MNIST_LAB_MODE"] == "dry-run"
+    clients = [_Client(path, stops, dry) for path in dict.fromkeys(paths)]
     env, free = {**os.environ, **settings}, asyncio.Semaphore(kernels)
     return all(await asyncio.gather(*(client.run(env, free) for client in clients)))

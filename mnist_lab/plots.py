@@ -1,95 +1,95 @@
-"""Figures. Each function returns a matplotlib Figure; only `save` writes a file."""
+"""Figures. Each function returns a matplotlib Figure, which shows itself as the last line of a cell."""
 
-import io
-import logging
-import os
+import re
 from collections.abc import Sequence
 
 import matplotlib
-import matplotlib.style
 import numpy as np
 import pandas as pd
-from IPython.display import Image
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from mnist_lab.errors import LabError
-from mnist_lab.files import find_images, replace_file
+from mnist_lab.figures import new_figure, styled
 from mnist_lab.studies.results import TITLES, Results, in_percent, is_accuracy
 from mnist_lab.verdicts.judge import MATTERS, Verdict
 
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # else it prints that it builds a font cache
-
-STYLE = {
-    "figure.dpi": 110,
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "lines.linewidth": 2,
-    "text.parse_math": False,  # a label may hold a $
-}
-_styled = matplotlib.style.context(["default", STYLE])  # whatever the user's own settings are: the same bytes
 MARKERS = "osD^vP*X<>hp"
-COLORS = {"reproduced": "tab:green", "contradicted": "tab:red", "inconclusive": "0.5", "artefact": "tab:orange"}
+UNORDERED = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "black", "0.6")  # Okabe and Ito
+PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+VERDICTS = {  # a colour and a marker
+    "reproduced": ("#009E73", "o"),
+    "contradicted": ("#D55E00", "X"),
+    "no difference that matters": ("#0072B2", "P"),
+    "inconclusive": ("0.5", "s"),
+    "artefact": ("#CC79A7", "D"),
+}
 
 
-@_styled
+@styled
 def plot_curves(
-    results: Results, label: str | None = None, clean: bool = False, metrics: Sequence[str] = ("accuracy", "loss")
+    results: Results, label: str | None = None, training: bool = False, metrics: Sequence[str] = ("accuracy", "loss")
 ) -> Figure:
     """Draw two validation metrics, accuracy (percent) and loss, by epoch, and all seeds at the last epoch.
 
     On the left, the mean over seeds with a band of one standard deviation, cut off at the lowest and the highest seed;
     for a study of one value, each seed as a thin line. On the right, each seed as a dot and the mean as a bar. `label`
-    names the setting; `clean=True` adds the training images in evaluation mode, dashed.
+    names the setting; `training=True` adds the training images in evaluation mode, dashed.
     """
-    columns = min(2, len(results.runs))
-    figure, axes = _new_figure(10, 7.5, 2, columns, squeeze=False, width_ratios=[3, 2] if columns == 2 else None)
+    columns, label = min(2, len(results.runs)), label or results.vary
+    figure, axes = new_figure(10, 7.5, 2, columns, squeeze=False, width_ratios=[3, 2] if columns == 2 else None)
+    figure.alt = "Lines by epoch, the mean over seeds."
     for row, metric in zip(axes, metrics, strict=True):
-        for kind in ("val", "clean") if clean else ("val",):
+        for kind in ("val", "clean") if training else ("val",):
             drawn = {v: in_percent(metric, seeds) for v, seeds in results.curves(f"{kind}_{metric}").items()}
-            _draw_curves(row[0], drawn, dashed=kind == "clean")
+            _draw_curves(row[0], drawn, ", training" if kind == "clean" else ", validation" * training)
             _scale(row[0], metric, drawn)
+            figure.alt += f" {_describe(f'{kind}_{metric}', label, drawn)}"
         title = TITLES.get(f"val_{metric}", f"val_{metric}")
-        row[0].set_ylabel(title.removeprefix("validation ") if clean else title)
+        row[0].set_ylabel(title.removeprefix("validation ") if training else title)
         if columns == 2:
-            _draw_seeds(row[1], results, f"val_{metric}", label, room=20)
-            row[1].set_title("last epoch, every seed", fontsize=11)
+            _draw_seeds(row[1], results, f"val_{metric}", label)
+            if sum(len(str(value)) for value in results.runs) > 24:  # these names are in the legend, in this order
+                row[1].tick_params(labelbottom=False)
+    axes[0, 0].set_title("each seed, and their mean" if columns == 1 else "mean over seeds ± 1 standard deviation")
     if columns == 2:
-        if axes[0, 1].get_xticklabels()[0].get_rotation():  # long names, and the same ones below
-            axes[0, 1].tick_params(labelbottom=False)
-            axes[0, 1].set_xlabel("")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), title=label or results.vary, loc="outside right upper")
+        axes[0, 1].set_title("each seed at the last epoch")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), title=label, loc="outside right upper")
     else:
         axes[0, 0].legend(loc="lower right")
     return figure
 
 
-@_styled
+@styled
 def plot_gap(results: Results, label: str | None = None) -> Figure:
     """Draw training accuracy (evaluation mode) minus validation accuracy, in percentage points, by epoch."""
     clean, validation = results.curves("clean_accuracy"), results.curves("val_accuracy")
-    figure, axes = _new_figure(8, 4.5)
-    _draw_curves(axes, {value: 100 * (clean[value] - validation[value]) for value in clean})
+    figure, axes = new_figure(8, 4.5)
+    drawn = {value: 100 * (clean[value] - validation[value]) for value in clean}
+    _draw_curves(axes, drawn)
     axes.axhline(0, color="black", linewidth=1)
     axes.set_ylabel("training (evaluation mode) −\nvalidation accuracy (pp)")
-    axes.legend(title=label or results.vary)
+    axes.set_title("how far training is above validation: mean over seeds ± 1 standard deviation")
+    figure.legend(*axes.get_legend_handles_labels(), title=label or results.vary, loc="outside right upper")
+    gap = "training accuracy (evaluation mode) − validation accuracy (pp)"
+    figure.alt = f"Lines by epoch, the mean over seeds. {_describe(gap, label or results.vary, drawn)}"
     return figure
 
 
-@_styled
+@styled
 def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figure:
     """Draw `metric` at the last epoch for each value: each seed as a dot, and their mean as a bar."""
-    figure, axes = _new_figure(8, 4)
-    _draw_seeds(axes, results, metric, label, room=70)
+    figure, axes = new_figure(8, 4)
+    _draw_seeds(axes, results, metric, label or results.vary)
+    if sum(len(str(value)) for value in results.runs) > 70:
+        axes.tick_params(axis="x", rotation=30)
+    axes.set_title("each seed at the last epoch, and their mean")
+    drawn = {value: in_percent(metric, seeds[:, None]) for value, seeds in results.last(metric).items()}
+    figure.alt = f"A dot for each seed, a bar for their mean. {_describe(metric, label or results.vary, drawn)}"
     return figure
 
 
-@_styled
+@styled
 def plot_table(table: pd.DataFrame) -> Figure:
     """Draw a table of numbers; the higher a number ranks among all, the lighter its cell. A nan stays empty."""
     numbers = table.to_numpy(float)
@@ -97,7 +97,7 @@ def plot_table(table: pd.DataFrame) -> Figure:
     levels = np.unique(numbers[filled])
     shades = np.where(filled, (np.searchsorted(levels, numbers) + 1) / len(levels), np.nan)
     rows, columns = numbers.shape
-    figure, axes = _new_figure(2.2 + 0.75 * columns, 1 + 0.42 * rows)
+    figure, axes = new_figure(2.2 + 0.75 * columns, 1 + 0.42 * rows)
     axes.imshow(shades, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     digits = 0 if (numbers[filled] % 1 == 0).all() else 2
     for row, column in np.argwhere(filled):
@@ -108,44 +108,53 @@ def plot_table(table: pd.DataFrame) -> Figure:
     axes.set_yticks(range(rows), map(str, table.index))
     axes.set(xlabel=table.columns.name, ylabel=table.index.name)
     axes.grid(False)
-    return figure
-
-
-@_styled
-def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
-    """Draw the estimate that decides each verdict, with its 95 % interval: at 0 the limit, to the right the support."""
-    verdicts = [verdict for verdict in verdicts if verdict.verdict in COLORS]  # the others could not be judged
-    figure, axes = _new_figure(14, 1.5 + 0.5 * len(verdicts))
-    axes.set_xscale("symlog", linthresh=1, linscale=0.8)
-    for y, v in enumerate(verdicts):
-        color, (low, middle, high) = COLORS[v.verdict], v.claim.support(v.estimate)
-        axes.plot([low, high], [y, y], color=color, linewidth=3)
-        axes.plot(middle, y, "o", color=color, markersize=9, markeredgecolor="black")
-        text = f"{v.verdict} ({v.estimate.seeds} seeds)\n{v.estimate_text}"
-        axes.text(1.01, y, text, color=color, transform=axes.get_yaxis_transform(), va="center")
-    axes.axvline(0, color="black", linewidth=1)
-    _set_ticks(axes.xaxis, [-100, -10, -3, -1, 0, 1, 3, 10, 100])
-    axes.set_yticks(range(len(verdicts)), [f"{v.conclusion.id}: {v.conclusion.text}\n{v.claim}" for v in verdicts])
-    axes.invert_yaxis()
-    axes.set_xlabel(
-        f"against the claim  ←  0: its limit; 1: the least that matters ({MATTERS} pp of accuracy)  →  for it"
+    figure.alt = f"A table of numbers, shaded by rank: {table.index.name} by {table.columns.name}. " + "; ".join(
+        f"{table.index[row]}, {table.columns[column]}: {numbers[row, column]:.{digits}f}"
+        for row, column in np.argwhere(filled)
     )
     return figure
 
 
-@_styled
-def plot_history(history: dict[str, list[float]]) -> Figure:
-    """Draw the `history` of one run of Keras's `fit`: accuracy (percent) and loss by epoch."""
-    figure, both = _new_figure(9, 3.5, 1, 2)
-    for axes, metric in zip(both, ("accuracy", "loss"), strict=True):
-        drawn = {name: in_percent(metric, np.array([history[name]])) for name in history if name.endswith(metric)}
-        _draw_curves(axes, {TITLES[name].split(" (")[0]: drawn[name] for name in drawn})
-        axes.set_ylabel("accuracy (%)" if metric == "accuracy" else "loss")
-        axes.legend()
+@styled
+def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
+    """Draw the estimate that decides each verdict, with its 95 % interval: at 0 the limit, to the right the support."""
+    verdicts = [verdict for verdict in verdicts if verdict.verdict in VERDICTS]  # the others could not be judged
+    figure, axes = new_figure(10, 1.2 + 0.6 * len(verdicts))
+    axes.set_xscale("symlog", linthresh=1, linscale=0.8)
+    for y, v in enumerate(verdicts):
+        (color, marker), (low, middle, high) = VERDICTS[v.verdict], v.claim.support(v.estimate)
+        axes.plot([low, high], [y, y], color=color, linewidth=3)
+        axes.plot(middle, y, marker, color=color, markersize=9, markeredgecolor="black")
+        for x, up, text in ((0.01, 0.36, v.conclusion.text), (1.01, 0, v.verdict_text)):
+            axes.text(x, y - up, text, transform=axes.get_yaxis_transform(), va="center", bbox=PAPER)
+    axes.axvline(0, color="black", linewidth=1)
+    _set_ticks(axes.xaxis, [-100, -10, -1, 0, 1, 10, 100])
+    axes.set_yticks(range(len(verdicts)), [v.conclusion.id for v in verdicts])
+    axes.set_ylim(len(verdicts) - 0.5, -0.7)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(f"against the claim  ←  0: its limit; 1: the least that matters ({MATTERS} pp)  →  for it")
+    axes.set_title("the claim that decides each verdict: estimate and 95 % interval")
+    texts = [f"{v.conclusion.id}: {v.claim_text}; {v.estimate_text}; {v.verdict_text}" for v in verdicts]
+    figure.alt = f"Estimates with 95 % intervals. {'. '.join(texts)}."
     return figure
 
 
-@_styled
+@styled
+def plot_history(history: dict[str, list[float]]) -> Figure:
+    """Draw the `history` of one run of Keras's `fit`: accuracy (percent) and loss by epoch."""
+    figure, both = new_figure(9, 3.5, 1, 2)
+    for axes, metric in zip(both, ("accuracy", "loss"), strict=True):
+        names = {TITLES[name].split(" (")[0]: name for name in history if name.endswith(metric)}
+        drawn = {title: in_percent(metric, np.array([history[name]])) for title, name in names.items()}
+        _draw_curves(axes, drawn)
+        axes.set_ylabel("accuracy (%)" if metric == "accuracy" else "loss")
+        axes.legend()
+        ends = ", ".join(f"{title}: {values[0, -1]:.4g}" for title, values in drawn.items())
+        figure.alt += f"{axes.get_ylabel()} by epoch; at the last epoch: {ends}. "
+    return figure
+
+
+@styled
 def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
     """Draw images `(n, 784)` or `(n, 28, 28, 1)` in rows of `columns`, each under its title, in dark ink on white."""
     x = np.asarray(x).reshape(-1, 28, 28)
@@ -154,17 +163,21 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
     rows = -(-len(x) // (columns := min(columns, len(x))))
     size = 1.0 if columns > 5 else 2.0  # inches
     height = rows * (size + 0.25 * (titles is not None))
-    figure = _Figure(figsize=(size * columns, height), layout="constrained")
+    figure = new_figure(size * columns, height)[0]
+    figure.clear()
     for number, image in enumerate(x):
         axes = figure.add_subplot(rows, columns, number + 1, xticks=[], yticks=[])
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
         axes.spines[:].set(visible=True, color="0.8", linewidth=0.8)  # a thin frame, which makes a shift visible
         if titles is not None:
             axes.set_title(str(titles[number]), fontsize=10)
+    figure.alt = f"{len(x)} images of digits"
+    if titles is not None:
+        figure.alt += ": " + "; ".join(str(title).replace("\n", ", ") for title in titles)
     return figure
 
 
-@_styled
+@styled
 def plot_gallery(
     x: np.ndarray, y: np.ndarray, probabilities: np.ndarray, seed: int, most: int = 20, columns: int = 5
 ) -> Figure:
@@ -181,53 +194,29 @@ def plot_gallery(
         raise LabError(f"plot_gallery: the model gets all {len(x)} digits right, so there is nothing to show")
     shown = np.sort(np.random.default_rng(seed).choice(wrong, size=min(most, len(wrong)), replace=False))
     answers = zip(true[shown], predicted[shown], probabilities[shown], strict=True)
-    titles = [f"is {t} ({p[t]:.0%})\nread as {r} ({p[r]:.0%})" for t, r, p in answers]
+    titles = [f"is {t} ({p[t]:.0%})\npredicted {r} ({p[r]:.0%})" for t, r, p in answers]
     figure = plot_digits(x[shown], titles, columns)
-    figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability given in brackets)")
+    figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability in brackets)")
+    figure.alt = f"{figure.get_suptitle()}. {figure.alt}"
     return figure
 
 
-@_styled
-def show(figure: Figure) -> Image:
-    """Show a figure in a notebook, with the same bytes each time."""
-    content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
-    return Image(content.getvalue())
+def _describe(metric: str, label: str, curves: dict[object, np.ndarray]) -> str:
+    """A sentence with the mean of each value's seeds at the last epoch."""
+    digits = 4 if metric.endswith("loss") else 2
+    ends = ", ".join(f"{value}: {seeds[:, -1].mean():.{digits}f}" for value, seeds in curves.items())
+    return f"{TITLES.get(metric, metric)} at the last epoch by {label}: {ends}."
 
 
-def save(figure: Figure, name: str) -> Image:
-    """Write `img/<name>.png` and show it; a student's own, unless it is the same, becomes `<name>.local.png`."""
-    if not name or os.path.basename(str(name)) != name:
-        raise LabError(f"save: name must be a plain file name without .png, got {name!r}")
-    image, path = show(figure), find_images() / f"{name}.png"
-    if not path.exists() or path.read_bytes() != image.data:
-        path.parent.mkdir(exist_ok=True)
-        own = os.environ.get("MNIST_LAB_MODE", "local") == "local"
-        replace_file(path.with_suffix(".local.png") if own else path, lambda file: file.write(image.data))
-    return image
-
-
-class _Figure(Figure):
-    """A figure that a notebook shows where it is the last line of a cell."""
-
-    def _repr_png_(self) -> bytes:
-        return show(self).data
-
-
-def _new_figure(width: float, height: float, *grid: int, **options) -> tuple:
-    figure = _Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(*grid, **options)
-
-
-def _draw_curves(axes, curves: dict[object, np.ndarray], dashed: bool = False) -> None:
+def _draw_curves(axes, curves: dict[object, np.ndarray], suffix: str = "") -> None:
     """Draw a line per value from its `(seeds, epochs)`."""
-    suffix = ", clean training" if dashed else ", validation" if len(curves) == 1 else ""
+    dashed = suffix == ", training"
     for value, seeds, color, marker in _looks(curves):
         line = {"color": color, "linestyle": "--" if dashed else "-"}
         epochs = np.arange(1, seeds.shape[1] + 1)
         mean, name = seeds.mean(axis=0), f"{value}"
         if len(curves) == 1:
-            name = f"mean of {len(seeds)} seeds"
+            name = f"mean of {len(seeds)} seeds" if len(seeds) > 1 else f"{value}"
             axes.plot(epochs, seeds.T, alpha=0.25, linewidth=0.7, **line)
         elif len(seeds) > 1:
             spread = seeds.std(axis=0, ddof=1)
@@ -239,25 +228,24 @@ def _draw_curves(axes, curves: dict[object, np.ndarray], dashed: bool = False) -
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _draw_seeds(axes, results: Results, metric: str, label: str | None, room: int) -> None:
-    """Draw each seed as a dot, side by side, and the mean as a bar. Labels of over `room` characters are slanted."""
+def _draw_seeds(axes, results: Results, metric: str, label: str) -> None:
+    """Draw each seed as a dot, side by side, and the mean as a bar."""
     last = {value: in_percent(metric, seeds) for value, seeds in results.last(metric).items()}
     for place, (_, seeds, color, marker) in enumerate(_looks(last)):
         offset = (np.arange(len(seeds)) / max(1, len(seeds) - 1) - 0.5) * 0.5
         axes.plot(place + offset, seeds, marker, color=color, markersize=4, alpha=0.6, linestyle="none")
         axes.hlines(seeds.mean(), place - 0.36, place + 0.36, color="black", linewidth=1.5, zorder=3)
-    names = [str(value) for value in last]
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if sum(map(len, names)) > room else {}
-    axes.set_xticks(range(len(last)), names, **slanted)
+    axes.set_xticks(range(len(last)), map(str, last))
     if metric == "seconds":
         axes.set_ylim(0, 1.05 * max(seconds.max() for seconds in last.values()))
-    axes.set(xlabel=label or results.vary, ylabel=TITLES.get(metric, metric))
+    axes.set(xlabel=label, ylabel=TITLES.get(metric, metric))
     _scale(axes, metric, last)
 
 
 def _looks(by_value: dict):
-    """Each value and its data, with a colour from dark to light and a marker, to tell them apart in grey too."""
-    colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(by_value)))
+    """Each value and its data, with a colour, from dark to light for numbers, and a marker, which shows in grey."""
+    numbers = all(re.fullmatch("[0-9.]+", str(value)) for value in by_value)
+    colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(by_value))) if numbers else UNORDERED * 9
     return zip(by_value, by_value.values(), colors, MARKERS * len(by_value), strict=False)
 
 

@@ -8,14 +8,15 @@ from mnist_lab.verdicts.stats import difference, mean, share
 TIGHT = np.array([-0.02, -0.01, 0, 0.01, 0.02])
 
 
-def decide(*measured, require_all=True, as_read=(), **claim):
+def decide(*measured, all_claims=True, as_read=(), narrows=(), fourth_outcome=False, **claim):
     """The verdict on one claim about each array, and the number of the claim that decided it."""
 
     def make_claims(arrays):
         return [Claim(f"{i}", lambda values=values: mean(values), **claim) for i, values in enumerate(arrays)]
 
-    verdict = judge(Conclusion("id", "text", [], make_claims(measured), require_all, make_claims(as_read)))
-    return verdict.verdict, int(verdict.claim.text)
+    options = {"all_claims": all_claims, "as_read": make_claims(as_read), "narrows": make_claims(narrows)}
+    verdict = judge(Conclusion("id", "text", [], make_claims(measured), fourth_outcome=fourth_outcome, **options))
+    return verdict.verdict + verdict.addition, int(verdict.claim.text)
 
 
 def test_all_claims_must_hold_and_one_opposite_contradicts():
@@ -28,7 +29,7 @@ def test_all_claims_must_hold_and_one_opposite_contradicts():
 
 
 def test_with_one_required_claim_all_opposites_contradict():
-    some = {"require_all": False}
+    some = {"all_claims": False}
     assert decide(-0.3 + TIGHT, 0.1 + TIGHT, 0.2 + TIGHT, **some) == ("reproduced", 2)
     assert decide(-0.3 + TIGHT, -0.1 + TIGHT, **some) == ("contradicted", 1)
     assert decide(-0.3 + TIGHT, TIGHT, **some) == ("inconclusive", 1)
@@ -37,8 +38,19 @@ def test_with_one_required_claim_all_opposites_contradict():
 def test_an_artefact_holds_only_as_it_was_read():
     above, below = [0.1 + TIGHT], [-0.1 + TIGHT]
     verdicts = [decide(*a, as_read=b)[0] for a, b in ((below, above), (TIGHT[None], above), (above, above))]
-    assert verdicts == ["artefact", "artefact", "reproduced"]
+    assert verdicts == ["contradicted; an artefact of how it was read", "artefact", "reproduced"]
     assert decide(*below, as_read=[*above, *below])[0] == "contradicted"
+
+
+def test_the_four_outcomes_of_a_follow_up_come_in_their_order():
+    four, wide = {"fourth_outcome": True}, np.array([1, 1, 1, 1, -3.0])
+    assert decide(0.5 + TIGHT, 0.3 + TIGHT, **four) == ("reproduced", 1)
+    assert decide(0.5 + TIGHT, 0.1 + TIGHT, **four) == ("reproduced, by less than matters", 1)
+    assert decide(0.5 + TIGHT, TIGHT, **four) == ("no difference that matters", 1)
+    assert decide(0.5 + TIGHT, -0.1 + TIGHT, **four) == ("contradicted", 1)  # although it is less than matters
+    assert decide(TIGHT, wide, **four) == ("inconclusive", 1)
+    assert decide(-0.1 + TIGHT, narrows=[TIGHT + 1])[0] == "contradicted, but narrows it"
+    assert decide(TIGHT, narrows=[TIGHT + 1])[0] == "inconclusive"
 
 
 def test_one_of_many_is_contradicted_only_after_holms_correction():
@@ -53,26 +65,32 @@ def test_one_of_many_is_contradicted_only_after_holms_correction():
 def test_verdicts_are_plain_text():
     share_below = Claim("share of runs", lambda: share(TIGHT < 1), limit=50, unit="%", above=False)
     loss = Claim("loss, late − early", lambda: mean(TIGHT), limit=-0.01, unit="loss")
-    verdicts = Verdicts(judge(Conclusion("a-1", "it falls", [], [claim])) for claim in (share_below, loss))
+    verdicts = Verdicts(
+        judge(Conclusion("a-1", "it falls", [], [claim], "If it falls.")) for claim in (share_below, loss)
+    )
     assert repr(verdicts).split("\n\n")[1].splitlines() == [
         "a-1: it falls",
         "  claim     loss, late − early > −0.01",
         "  estimate  +0.0000, 95 % CI [−0.0196, +0.0196]",
         "  verdict   inconclusive (5 seeds)",
+        "  rule      If it falls.",
     ]
+    html = verdicts._repr_html_()
+    assert "<details><summary>rule</summary>If it falls.</details>" in html
+    assert "share of runs &lt; 50 %" in html
 
 
-@pytest.mark.parametrize(("require_all", "count"), [(True, 1), (True, 8), (False, 8)])
-def test_no_verdict_is_wrong_more_often_than_stated(require_all, count):
+@pytest.mark.parametrize(("all_claims", "count"), [(True, 1), (True, 8), (False, 8)])
+def test_no_verdict_is_wrong_more_often_than_stated(all_claims, count):
     """At the limit: 2.5 % if all intervals must agree, 5 % for one of them by its p-value after Holm's correction."""
-    rng, trials, far = np.random.default_rng(1), 150, 9 if require_all else -9
+    rng, trials, far = np.random.default_rng(1), 150, 9 if all_claims else -9
 
     def judge_once(means):
         groups = [(rng.normal(mean, 1, 5), rng.normal(0, 1, 5)) for mean in means]
         claims = [Claim("", lambda a=a, b=b: difference(a, b)) for a, b in groups]
-        return judge(Conclusion("id", "text", [], claims, require_all)).verdict
+        return judge(Conclusion("id", "text", [], claims, all_claims=all_claims)).verdict
 
-    all_agree, one_is_enough = ("reproduced", "contradicted") if require_all else ("contradicted", "reproduced")
+    all_agree, one_is_enough = ("reproduced", "contradicted") if all_claims else ("contradicted", "reproduced")
     one_at_limit, all_at_limit = [0] + [far] * (count - 1), [0] * count
     for means, verdict, rate in ((one_at_limit, all_agree, 0.025), (all_at_limit, one_is_enough, 0.05)):
         assert sum(judge_once(means) == verdict for _ in range(trials)) <= binom.ppf(0.99, trials, rate)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_lab import plots
+from mnist_lab import figures, plots
 from mnist_lab.errors import LabError
 from mnist_lab.studies.results import Results
 from mnist_lab.verdicts.judge import Claim, Conclusion, Verdict
@@ -22,8 +22,13 @@ def results():
 
 
 def test_curves_show_a_line_per_value_and_a_dot_per_seed(results):
-    curves, seeds = plots.plot_curves(results, "hidden layers", clean=True).axes[:2]
-    assert [line.get_label() for line in curves.lines] == ["1", "5", "1, clean training", "5, clean training"]
+    curves, seeds = plots.plot_curves(results, "hidden layers", training=True).axes[:2]
+    assert [line.get_label() for line in curves.lines] == [
+        "1, validation",
+        "5, validation",
+        "1, training",
+        "5, training",
+    ]
     np.testing.assert_allclose(curves.lines[1].get_xydata(), [[1, 98.1], [2, 98.4]])
     np.testing.assert_allclose(curves.lines[3].get_ydata(), [98.6, 98.9])
     assert (curves.get_xlabel(), curves.get_ylabel()) == ("epoch", "accuracy (%)")
@@ -36,16 +41,37 @@ def test_curves_show_a_line_per_value_and_a_dot_per_seed(results):
     assert [len(axes.lines) for axes in single.axes] == [4, 4]
 
 
-def test_long_names_appear_once_below_the_seeds(results):
+def test_long_names_are_in_the_legend_alone(results):
     runs = {"a name of some length": results.runs[1], "and another": results.runs[5]}
-    upper, lower = plots.plot_curves(Results("s", "loss", runs)).axes[1::2]
-    shown = [[tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks()] for axes in (upper, lower)]
-    assert shown == [[False, False], [True, True]]
+    figure = plots.plot_curves(Results("s", "loss", runs))
+    shown = [[tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks()] for axes in figure.axes[1::2]]
+    assert shown == [[False, False], [False, False]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(runs)
+
+
+def test_a_text_says_what_a_figure_shows(results, few):
+    numbers = "validation accuracy (%) at the last epoch by depth: 1: 97.60, 5: 98.40."
+    assert numbers in plots.plot_curves(results).alt
+    assert numbers in plots.plot_seeds(results, "val_accuracy").alt
+    assert "validation accuracy (pp) at the last epoch by depth: 1: 0.50, 5: 0.50." in plots.plot_gap(results).alt
+    assert "Adam, 0.1: 98.50" in plots.plot_table(pd.DataFrame([[98.5]], ["Adam"], [0.1])).alt
+    assert plots.plot_digits(few.test.x[:2], ["a", "b\nc"]).alt == "2 images of digits: a; b, c"
+    history = plots.plot_history({"accuracy": [0.5], "val_accuracy": [0.25], "loss": [1]})
+    assert "training accuracy, averaged over the epoch: 50, validation accuracy: 25. loss by epoch" in history.alt
+    assert figures.show(plots.plot_gap(results)).alt == plots.plot_gap(results).alt
+
+
+def test_an_unordered_setting_has_colours_of_its_own(results):
+    unordered = Results("s", "v", {"with": results.runs[1], "without": results.runs[5]})
+    lines, named = (plots.plot_gap(shown).axes[0].lines for shown in (results, unordered))
+    assert [line.get_color() for line in named[:2]] == list(plots.UNORDERED[:2])
+    np.testing.assert_allclose(lines[0].get_color(), plots.matplotlib.colormaps["viridis"](0))
 
 
 def test_the_gap_is_drawn_for_each_value(results):
-    axes = plots.plot_gap(results).axes[0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1", "5"]
+    figure = plots.plot_gap(results)
+    axes = figure.axes[0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1", "5"]
     np.testing.assert_allclose([line.get_ydata() for line in axes.lines[:-1]], np.full((2, 2), 0.5))
 
 
@@ -64,27 +90,28 @@ def test_verdicts_are_drawn_on_the_side_of_the_limit_that_they_support():
     above, below = (Claim("a − b", None, 0.2, above, margin=0.1) for above in (True, False))
     estimate, judged = Estimate(0.5, 0.3, 0.6, 5, None), {"reproduced": above, "contradicted": below}
     verdicts = [Verdict(Conclusion(v[:3], "a is best", [], []), v, claim, estimate) for v, claim in judged.items()]
-    axes = plots.plot_verdicts(verdicts).axes[0]
+    figure = plots.plot_verdicts(verdicts)
+    axes = figure.axes[0]
     for line, expected in zip(axes.lines, ([1, 4], [3], [-4, -1], [-3]), strict=False):
         np.testing.assert_allclose(line.get_xdata(), expected)
     assert axes.yaxis_inverted()
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ["rep: a is best\na − b > 0.2 pp", "con: a is best\na − b < 0.2 pp"]
-    assert axes.texts[1].get_text() == "contradicted (5 seeds)\n+0.50 pp, 95 % CI [+0.30, +0.60]"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["rep", "con"]
+    assert [text.get_text() for text in axes.texts] == ["a is best", "reproduced", "a is best", "contradicted"]
+    assert "con: a − b < 0.2 pp; +0.50 pp, 95 % CI [+0.30, +0.60]; contradicted" in figure.alt
 
 
 def test_a_figure_has_the_same_bytes_whatever_the_users_style_is(results, project):
     figure, img = plots.plot_curves(results), project / "img"
-    image = plots.save(figure, "s")
-    assert (img / "s.local.png").read_bytes() == image.data == figure._repr_png_()
+    image = figures.save(figure, "s")
+    assert (img / "s.local.png").read_bytes() == image.data == figure._repr_png_()[0]
     (img / "s.local.png").rename(img / "s.png")
-    plots.save(figure, "s")  # the same
-    plots.save(plots.plot_gap(results), "s")
+    figures.save(figure, "s")  # the same
+    figures.save(plots.plot_gap(results), "s")
     assert (img / "s.png").read_bytes() == image.data != (img / "s.local.png").read_bytes()
     with plots.matplotlib.rc_context({"font.size": 20, "savefig.dpi": 50, "lines.linewidth": 9}):
-        assert plots.show(plots.plot_curves(results)).data == image.data
+        assert figures.show(plots.plot_curves(results)).data == image.data
     dollars = Results("s", r"$\frac$", {r"$\frac$": results.runs[1], "$": results.runs[5]})
-    plots.show(plots.plot_curves(dollars))  # is not taken for mathematics
+    figures.show(plots.plot_curves(dollars))  # is not taken for mathematics
 
 
 def test_the_gallery_shows_wrong_digits_with_the_labels_given(few):
@@ -95,8 +122,8 @@ def test_the_gallery_shows_wrong_digits_with_the_labels_given(few):
     figure = plots.plot_gallery(x, y, probabilities, seed=0)
     (true, swapped), five = (few.test.y[0].argmax(), y[0].argmax()), few.test.y[5].argmax()
     assert [axes.get_title() for axes in figure.axes] == [
-        f"is {swapped} (1%)\nread as {true} (91%)",
-        f"is {five} (5%)\nread as {(five + 2) % 10} (55%)",
+        f"is {swapped} (1%)\npredicted {true} (91%)",
+        f"is {five} (5%)\npredicted {(five + 2) % 10} (55%)",
     ]
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), x[0].reshape(28, 28))
 
@@ -117,8 +144,8 @@ def test_what_cannot_be_drawn_is_named(results, few, project):
         (lambda: plots.plot_gallery(x, y, y, seed=0), "all 200 digits right"),
         (lambda: plots.plot_gallery(x, y, y[:3], seed=0), r"200 images, but .* probabilities \(3, 10\)"),
         (lambda: plots.plot_gallery(x, y.argmax(1), y, seed=0), r"y has shape \(200,\)"),
-        (lambda: plots.save(plots.plot_gap(results), None), "save: name must be a plain file name .* got None"),
-        (lambda: plots.save(plots.plot_gap(results), "../s"), r"save: .* got '\.\./s'"),
+        (lambda: figures.save(plots.plot_gap(results), None), "save: name must be a plain file name .* got None"),
+        (lambda: figures.save(plots.plot_gap(results), "../s"), r"save: .* got '\.\./s'"),
     ):
         with pytest.raises(LabError, match=message):
             draw()

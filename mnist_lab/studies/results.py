@@ -11,16 +11,16 @@ from mnist_lab.files import find_recorded
 from mnist_lab.studies.record import is_accuracy, is_complete, is_metric, read_record, split_runs
 
 TITLES = {
-    "accuracy": "training accuracy as it runs (%)",
-    "loss": "training loss as it runs",
+    "accuracy": "training accuracy, averaged over the epoch (%)",
+    "loss": "training loss, averaged over the epoch",
     "val_accuracy": "validation accuracy (%)",
     "val_loss": "validation loss",
     "val_binary_accuracy": "validation binary accuracy (%)",
-    "clean_accuracy": "clean training accuracy (%)",
-    "clean_loss": "clean training loss",
+    "clean_accuracy": "training accuracy, evaluation mode (%)",
+    "clean_loss": "training loss, evaluation mode",
     "test_accuracy": "test accuracy (%)",
     "test_loss": "test loss",
-    "seconds": "seconds an epoch",
+    "seconds": "seconds per epoch",
 }
 
 
@@ -63,7 +63,7 @@ class Results:
     def best(self, within: float = 0.0) -> object:
         """The first value whose mean validation accuracy at the last epoch is the highest, or `within` of it.
 
-        `within` is a fraction: 0.002 is 0.2 points. Raises LabError where it is negative, or no accuracy is a number.
+        `within` is a fraction: 0.002 is 0.2 pp. Raises LabError where it is negative, or no accuracy is a number.
         """
         final = {value: mean for value, mean in self.final().items() if not np.isnan(mean)}
         if not within >= 0 or not final:

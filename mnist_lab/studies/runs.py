@@ -88,11 +88,14 @@ class Plan:
         """Why runs are missing: in what the first of them differs from the nearest recorded one."""
         if not any(True for path in paths for _ in path.parent.glob("*.csv")):
             return f"no record in {paths[0].parent}/"
-        own = [one for path in paths for one in read_sources(path).values() if one["study"] == self.study.name]
-        if not own:
+        first, sources = self.missing()[0][0], {k: v for path in paths for k, v in read_sources(path).items()}
+        own = [one for one in sources.values() if one["study"] == self.study.name]
+        if not own or not any(path.exists() for path in paths):
             return "no run of this study was recorded"
-        first = {"study": self.study.name, **self.missing()[0][0].description}
-        return ", ".join(min((list_differences(first, one) for one in own), key=len)) or "other seeds"
+        if first.source in sources:
+            return "other seeds"
+        described = {"study": self.study.name, **first.description}
+        return ", ".join(min((list_differences(described, one) for one in own), key=len))
 
     def find(self, own: list[Path]) -> None:
         """Look for the runs: by source in the study's own files, then in those of others, then by key and probe."""
@@ -194,8 +197,8 @@ class Plan:
         seconds = estimate_seconds(list(jobs), self.workers)
         cost = f"about {in_words(seconds)} on {self.workers} worker{'s' * (self.workers > 1)}"
         if seconds > 60 * max_minutes:
-            advice = f"lab.run(..., max_minutes={seconds / 60 + 1:.0f}) starts it; seeds and train_size cut it down"
-            raise self.study.error(f"{reason}; {cost}, which does not start unasked: {advice}")
+            advice = f"to start it: lab.run(..., max_minutes={seconds / 60 + 1:.0f}), or fewer seeds, or a train_size"
+            raise self.study.error(f"{reason}; {cost}{'' if self.recording else f'; {advice}'}")
         for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
             print(f"{name}: {line}", file=file)
         if self.starting:

@@ -152,13 +152,14 @@ def run_steps(
     """
     check_digits(digits, f"study {study.name}")
     mode = os.environ.get("MNIST_LAB_MODE", "local")
-    if mode not in ("local", "replay", "record", "prune"):
-        raise LabError(f"MNIST_LAB_MODE must be one of local, replay, record, prune (got {mode!r})")
+    if mode not in (modes := ("local", "replay", "record", "prune", "dry-run")):
+        raise LabError(f"MNIST_LAB_MODE must be one of {', '.join(modes)} (got {mode!r})")
     if workers is None:
         workers = os.environ.get("MNIST_LAB_WORKERS", str(os.cpu_count() or 1))
         workers = int(workers) if workers.isdecimal() else workers
     check_integer("workers", workers, 1, 999)
-    recording = mode in ("record", "prune") and not quick
+    max_minutes = 0 if mode == "dry-run" else math.inf if mode in ("record", "prune") else max_minutes
+    recording = mode in ("record", "prune", "dry-run") and not quick
     record = (find_images() if recording else find_recorded()) / f"{study.name}.csv"
     local = find_images() / f"{study.name}.local.csv"
     target = record if recording else local
@@ -185,7 +186,7 @@ def run_steps(
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        for rows, probabilities in plan.train_missing([target, record], math.inf if recording else max_minutes):
+        for rows, probabilities in plan.train_missing([target, record], max_minutes):
             if study.keep:  # before the run itself: a run in the record has all that belongs to it
                 write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})
             write_runs(target, [rows])

@@ -11,6 +11,7 @@ lies on the claimed side of 0 or within the margin on both sides of it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -55,19 +56,20 @@ class Claim:
 class Conclusion:
     """A conclusion of 2018, the studies that can judge it, and its claims.
 
-    All claims must hold; without `require_all`, one is enough. `as_read` are the claims with the figure that was read
-    in 2018, if that is another. `narrows` are claims that hold beside a contradiction, and `equal` allows the fourth
-    outcome. What is not `judged` is only reported.
+    All claims must hold; without `all_claims`, one is enough. `as_read` are the claims with the figure that was read
+    in 2018, if that is another; `narrows` are claims that may hold beside a contradiction. `fourth_outcome` allows it.
+    What is not `judged` is only reported. `rule` says all this in words.
     """
 
     id: str
     text: str
     studies: list[str]
     claims: list[Claim]
-    require_all: bool = True
+    rule: str = ""
+    all_claims: bool = True
     as_read: list[Claim] = field(default_factory=list)
     narrows: list[Claim] = field(default_factory=list)
-    equal: bool = False
+    fourth_outcome: bool = False
     judged: bool = True
 
 
@@ -83,7 +85,13 @@ class Verdict:
 
     def __str__(self) -> str:
         title = f"{self.conclusion.id}: {self.conclusion.text}"
-        return f"{title}\n  claim     {self.claim}\n  estimate  {self.estimate_text}\n  verdict   {self.verdict_text}"
+        parts = {"claim": self.claim_text, "estimate": self.estimate_text, "verdict": self.verdict_text}
+        lines = [f"  {name:9} {part}" for name, part in (parts | {"rule": self.conclusion.rule}).items()]
+        return "\n".join([title, *lines])
+
+    @property
+    def claim_text(self) -> str:
+        return str(self.claim) if self.conclusion.judged else self.claim.text
 
     @property
     def estimate_text(self) -> str:
@@ -97,10 +105,24 @@ class Verdict:
 
 
 class Verdicts(tuple):
-    """Verdicts, shown one below the other."""
+    """Verdicts, shown as a table in a notebook, and one below the other in a terminal."""
 
     def __repr__(self) -> str:
         return "\n\n".join(map(str, self))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {
+                "conclusion": f"<b>{v.conclusion.id}</b>: {v.conclusion.text}"
+                f"<details><summary>rule</summary>{v.conclusion.rule}</details>",
+                "claim": escape(v.claim_text),
+                "estimate": escape(v.estimate_text),
+                "verdict": f"<b>{v.verdict_text}</b>",
+            }
+            for v in self
+        ]
+        with pd.option_context("display.max_colwidth", None):
+            return pd.DataFrame(rows).to_html(escape=False, index=False, justify="left")
 
 
 def judge(conclusion: Conclusion, *results: Results) -> Verdict:
@@ -118,22 +140,22 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     if not conclusion.judged:
         return Verdict(conclusion, "reported, not judged", *pairs[0])
     low, middle, high = np.array([claim.support(estimate) for claim, estimate in pairs]).T
-    if not conclusion.require_all:  # "one claim holds" is judged by its negation, "all opposites hold"
+    if not conclusion.all_claims:  # "one claim holds" is judged by its negation, "all opposites hold"
         low, middle, high = -high, -middle, -low
     refuted, small = high < 0, (low > -1) & (high < 1)
     if refuted.any():
-        sides = ["greater" if claim.above != conclusion.require_all else "less" for claim in conclusion.claims]
+        sides = ["greater" if claim.above != conclusion.all_claims else "less" for claim in conclusion.claims]
         p_values = [estimate.p_value(claim.limit, side) for (claim, estimate), side in zip(pairs, sides, strict=True)]
         refuted &= adjust(np.array(p_values)) <= LEVEL
     verdict, addition, decides = "inconclusive", "", low.argmin()
     if refuted.any():
-        verdict = "contradicted" if conclusion.require_all else "reproduced"
+        verdict = "contradicted" if conclusion.all_claims else "reproduced"
         decides = np.where(refuted, middle, np.inf).argmin()
         addition = "; an artefact of how it was read" * as_read + ", but narrows it" * narrows
     elif low.min() > 0:
-        verdict = "reproduced" if conclusion.require_all else "contradicted"
-        addition = ", by less than matters" * (conclusion.equal and bool(small.any()))
-    elif conclusion.equal and ((low > 0) | small).all():
+        verdict = "reproduced" if conclusion.all_claims else "contradicted"
+        addition = ", by less than matters" * (conclusion.fourth_outcome and bool(small.any()))
+    elif conclusion.fourth_outcome and ((low > 0) | small).all():
         verdict = "no difference that matters"
     elif as_read:
         verdict = "artefact"
