@@ -13,9 +13,9 @@ _MODULES = {
     "verdicts.stats": "difference",
     "verdicts.judge": "compare",
     "verdicts.conclusions": "read_verdicts verdicts",
-    "answers": "Answer",
     "plots": "plot_curves plot_digits plot_gallery plot_gap plot_history plot_seeds plot_table plot_verdicts",
-    "figures": "save show",
+    "figures": "Answer save",
+    "draw": "DigitPad center_digit",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 __all__ = list(_HOME)

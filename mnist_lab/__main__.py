@@ -25,7 +25,7 @@ def run(names: list[str], mode: str, workers: int | None) -> bool:
     sys.modules.setdefault("rfc3987_syntax", None)
     from mnist_lab.execute import execute
 
-    folder = Path(os.path.relpath(find_project() / "notebooks"))
+    folder = find_project() / "notebooks"
     paths = [Path(name) for name in names] or sorted(folder.glob("*.ipynb"))
     if not paths:
         raise LabError(f"{folder}: no notebooks there; go to the project's folder")
@@ -38,20 +38,20 @@ def run(names: list[str], mode: str, workers: int | None) -> bool:
 
 
 def dry_run(names: list[str], workers: int | None) -> bool:
-    """Execute notebooks in a copy of the project, where nothing is trained, and print what is missing."""
-    project = find_project()
+    """Print what is missing, in a copy of the project; not what needs the results of something that is missing."""
+    project = find_project().resolve()
     names = [os.path.relpath(name, project) for name in names]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for part in ("img", "notebooks"):
             shutil.copytree(project / part, part, ignore=shutil.ignore_patterns(".*", "*.local.*"))
-        succeeded = run(names, "dry-run", workers)
-    print("studies that need the results of a missing one are not listed")
-    return succeeded
+        return run(names, "dry-run", workers)
 
 
 def clean() -> None:
     """Remove what was trained and drawn outside the record; name the files of the project that have changed."""
-    paths = sorted(path for kind in ("csv", "npz", "json", "png") for path in find_images().glob(f"*.local.{kind}"))
+    paths = sorted(
+        path for kind in ("csv", "npz", "json", "png", "svg") for path in find_images().glob(f"*.local.{kind}")
+    )
     for path in [*paths, *find_images().glob(".*.lock")]:
         path.unlink()
         if path in paths:
@@ -77,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--dry-run", action="store_true", help="say what --record would train, and how long it takes")
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one per core)")
     commands.add_parser("clean", help="remove img/*.local.*, runs and figures that are not of the record")
+    handout = commands.add_parser("handout", help="write handouts/: pages with answers, notebooks and pages without")
+    handout.add_argument("notebooks", nargs="*", help="such as notebooks/1_mlp.ipynb (default: all)")
     commands.add_parser("verdicts", help="print the verdict on each conclusion of 2018, from the record")
     args = parser.parse_args(arguments)
     try:
@@ -86,6 +88,10 @@ def main(arguments: list[str] | None = None) -> int:
             from mnist_lab.verdicts.conclusions import read_verdicts
 
             print(read_verdicts())
+        elif args.command == "handout":
+            from mnist_lab.handout import write_handouts
+
+            write_handouts(args.notebooks)
         elif args.command == "clean":
             clean()
         else:

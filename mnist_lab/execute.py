@@ -14,16 +14,23 @@ from mnist_lab.errors import LabError
 from mnist_lab.files import read_text, replace_file
 
 
+def read_notebook(path: Path) -> tuple[str, nbformat.NotebookNode]:
+    """The text of a file, and the notebook that it holds. Raises LabError if it holds none."""
+    text = read_text(path)
+    try:
+        notebook = nbformat.reads(text, as_version=nbformat.NO_CONVERT)
+        nbformat.validate(notebook, version=4)
+    except Exception as error:  # json and nbformat each raise their own
+        raise LabError(f"{path}: not a notebook of format 4 ({type(error).__name__})") from None
+    return text, notebook
+
+
 class _Client(NotebookClient):
     """A notebook and its kernel, whose stderr (such as the progress of training) goes to the terminal."""
 
     def __init__(self, path: Path, stops: list[int], dry: bool):
-        self.path, self.text, self.stops = path, read_text(path), stops
-        try:
-            notebook = nbformat.reads(self.text, as_version=nbformat.NO_CONVERT)
-            nbformat.validate(notebook, version=4)
-        except Exception as error:  # json and nbformat each raise their own
-            raise LabError(f"{path}: not a notebook of format 4 ({type(error).__name__})") from None
+        self.path, self.stops = path, stops
+        self.text, notebook = read_notebook(path)
         notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
         notebook.metadata["language_info"] = {"name": "python"}  # without the version of this machine
         super().__init__(
@@ -31,15 +38,13 @@ class _Client(NotebookClient):
             allow_errors=dry,
             record_timing=False,
             coalesce_streams=True,  # printed text arrives in pieces, by the clock
-            extra_arguments=["--log-level=CRITICAL", "--InteractiveShell.xmode=Minimal"],  # for a quiet, quick stop
+            extra_arguments=["--log-level=CRITICAL"],  # for a quiet stop
         )
 
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] != "stream" or msg["content"]["name"] != "stderr":
             return super().process_message(msg, cell, cell_index)
-        text = msg["content"]["text"]
-        if text.isspace() or not self.stops:  # once stopped, only what clears a progress bar, and no traceback
-            print(text, end="", file=sys.stderr, flush=True)
+        print(msg["content"]["text"], end="", file=sys.stderr, flush=True)
 
     async def run(self, env: dict[str, str], free: asyncio.Semaphore) -> bool:
         """Execute the notebook, print its time or what failed, and end its kernel; return whether it succeeded."""
@@ -48,10 +53,7 @@ class _Client(NotebookClient):
         try:
             while not (cells.done() or self.stops):
                 await asyncio.wait([cells], timeout=0.1)
-            if self.stops and self.code_cells_executed:  # a kernel that only starts is killed
-                await kernel.interrupt_kernel()
-                await asyncio.wait([cells], timeout=kernel.shutdown_wait_time)  # 5 s
-            cells.cancel()  # does nothing if they are done
+            cells.cancel()  # does nothing if they are done; workers end by themselves when their kernel is killed
             print(f"{self.path}: {await cells:.1f} s", flush=True)
             return True
         except (LabError, asyncio.CancelledError) as error:
@@ -71,8 +73,6 @@ class _Client(NotebookClient):
                 for index, cell in enumerate(self.nb.cells):
                     stored = cell.get("outputs")
                     await self.async_execute_cell(cell, index, execution_count=self.code_cells_executed + 1)
-                    if self.stops:  # a kernel ignores an interrupt that comes between two cells
-                        raise asyncio.CancelledError
                     if stored and "nbval-ignore-output" in cell.metadata.get("tags", []):  # it differs each time
                         cell.outputs = stored
             except CellExecutionError as error:
@@ -93,10 +93,10 @@ class _Client(NotebookClient):
 async def execute(paths: list[Path], settings: dict[str, str], kernels: int, stops: list[int]) -> bool:
     """Execute notebooks in place, `kernels` at once, with these environment variables; return whether all succeeded.
 
-    A file is replaced once all its cells were executed, if nobody has changed it. All end early, and leave the files
-    as they were, when the caller appends to `stops`. Raises LabError, before it starts, for what is not a notebook.
+    A file is replaced once all its cells were executed. All kernels are killed, and files stay as they were, when the
+    caller appends to `stops`. Raises LabError, at first, for what is not a notebook.
     """
-    dry = settings["MNIST_LAB_MODE"] == "dry-run"
+    dry = settings.get("MNIST_LAB_MODE") == "dry-run"
     clients = [_Client(path, stops, dry) for path in dict.fromkeys(paths)]
     env, free = {**os.environ, **settings}, asyncio.Semaphore(kernels)
     return all(await asyncio.gather(*(client.run(env, free) for client in clients)))

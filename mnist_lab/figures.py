@@ -1,12 +1,17 @@
-"""How figures look, and how they are shown and saved: the same bytes each time, with a text for who cannot see them."""
+"""How figures look, are shown and saved (the same bytes each time, with a text for a screen reader), and are folded."""
 
 import io
 import logging
 import os
+from base64 import b64encode
+from functools import cached_property
+from html import escape
+from pathlib import Path
 
 import matplotlib.style
-from IPython.display import Image
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from mnist_lab.errors import LabError
@@ -14,17 +19,7 @@ from mnist_lab.files import find_images, replace_file
 
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # else it prints that it builds a font cache
 
-STYLE = {
-    "figure.dpi": 110,
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "lines.linewidth": 2,
-    "text.parse_math": False,  # a label may hold a $
-}
+STYLE = Path(__file__).with_name("templates") / "figures.mplstyle"
 styled = matplotlib.style.context(["default", STYLE])  # whatever the user's own settings are: the same bytes
 
 
@@ -33,8 +28,16 @@ class LabFigure(Figure):
 
     alt = ""
 
+    @cached_property
+    @styled
+    def png(self) -> bytes:
+        """The picture, drawn once: the layout of a second drawing may differ by a pixel."""
+        content = io.BytesIO()
+        FigureCanvasAgg(self).print_png(content, metadata={"Software": None})
+        return content.getvalue()
+
     def _repr_png_(self) -> tuple[bytes, dict]:
-        return show(self).data, {"alt": self.alt}
+        return self.png, {"alt": self.alt}
 
 
 def new_figure(width: float, height: float, *grid: int, **options) -> tuple:
@@ -44,20 +47,43 @@ def new_figure(width: float, height: float, *grid: int, **options) -> tuple:
 
 
 @styled
-def show(figure: Figure) -> Image:
-    """Show a figure in a notebook, with the same bytes each time."""
-    content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
-    return Image(content.getvalue(), alt=getattr(figure, "alt", ""))
+def save(figure: LabFigure, name: str, dpi: float | None = None) -> LabFigure:
+    """Write `img/<name>.png`, and return the figure; a name that ends in `.svg` gives a drawing for slides instead.
 
-
-def save(figure: Figure, name: str) -> Image:
-    """Write `img/<name>.png` and show it; a student's own, unless it is the same, becomes `<name>.local.png`."""
-    if not name or os.path.basename(str(name)) != name:
-        raise LabError(f"save: name must be a plain file name without .png, got {name!r}")
-    image, path = show(figure), find_images() / f"{name}.png"
-    if not path.exists() or path.read_bytes() != image.data:
+    `dpi` is the number of pixels per inch. A student's figure, unless it is the same, becomes `<name>.local.png`.
+    """
+    if not name or os.path.basename(str(name)) != name or name.endswith(".png"):
+        raise LabError(f"save: name must be a plain file name, without .png (got {name!r})")
+    if dpi:
+        figure.set_dpi(dpi)
+    path = find_images() / (name if name.endswith(".svg") else f"{name}.png")
+    content = figure.png
+    if name.endswith(".svg"):
+        FigureCanvasSVG(figure).print_svg(drawing := io.BytesIO(), metadata={"Date": None})
+        content = drawing.getvalue()
+    if not path.exists() or path.read_bytes() != content:
         path.parent.mkdir(exist_ok=True)
         own = os.environ.get("MNIST_LAB_MODE", "local") == "local"
-        replace_file(path.with_suffix(".local.png") if own else path, lambda file: file.write(image.data))
-    return image
+        path = path.with_suffix(f".local{path.suffix}") if own else path
+        replace_file(path, lambda file: file.write(content))
+    return figure
+
+
+class Answer:
+    """Tables, figures and texts, folded, for the last line of a cell: `lab.Answer(results, lab.plot_gap(results))`."""
+
+    def __init__(self, *shown: object):
+        self.shown = shown
+
+    def __repr__(self) -> str:
+        return "\n".join(one if isinstance(one, str) else repr(one) for one in self.shown)
+
+    def _repr_html_(self) -> str:
+        html = ""
+        for one in self.shown:
+            data, metadata = DisplayFormatter().format(one)
+            png, alt = data.get("image/png", b""), metadata.get("image/png", {}).get("alt", "")
+            source = f"data:image/png;base64,{png if isinstance(png, str) else b64encode(png).decode()}"
+            image = f'<img alt="{escape(alt)}" src="{source}">'
+            html += image if png else data.get("text/html", f"<pre>{one}</pre>")
+        return f"<details><summary>What came out</summary>{html}</details>"

@@ -12,15 +12,15 @@ from mnist_lab.errors import LabError
 
 
 def find_project() -> Path:
-    """The nearest folder, from the current one upwards, that holds `notebooks` or `img`; else the current one."""
+    """The nearest folder, from the current one upwards, that holds `notebooks` or `img`; as a relative path."""
     here = Path.cwd()
     folders = [one for one in (here, *here.parents) if (one / "notebooks").is_dir() or (one / "img").is_dir()]
-    return folders[0] if folders else here
+    return Path(os.path.relpath([*folders, here][0]))
 
 
 def find_images() -> Path:
-    """The folder `img` of the project, relative to the current folder; it may not exist yet."""
-    return Path(os.path.relpath(find_project() / "img"))
+    """The folder `img` of the project; it may not exist yet."""
+    return find_project() / "img"
 
 
 def find_recorded() -> Path:

@@ -14,12 +14,11 @@ LIMITS = {"rotation_range": 180, "width_shift_range": 1, "height_shift_range": 1
 class RandomWarp(keras.layers.Layer):
     """One random affine warp of each image `(n, height, width, channels)` about its centre, in training only.
 
-    Each image is turned by up to `rotation_range` degrees either way, moved by up to `height_shift_range` and
-    `width_shift_range` of its height and width, sheared by up to `shear_range` radians, and zoomed by a factor of
-    1 - `zoom_range` to 1 + `zoom_range`, for each axis alone; all are uniform draws. Pixels are interpolated once,
-    bilinearly, with the nearest edge outside. Names and order (of the matrix from output to input coordinates) are
+    Uniform draws: each image is turned by up to `rotation_range` degrees, moved by up to `height_shift_range` and
+    `width_shift_range` of its height and width, sheared by up to `shear_range` radians, and zoomed by 1 ± `zoom_range`
+    for each axis alone. Pixels are interpolated once, bilinearly, with the nearest edge outside. Names and order are
     those of Keras's ImageDataGenerator, whose `shear_range` is degrees since Keras 2.1.3.
-    Raises LabError for a range out of its limits, and for images of another shape.
+    Raises LabError for a range out of its limits.
     """
 
     def __init__(
@@ -42,10 +41,6 @@ class RandomWarp(keras.layers.Layer):
         self.supports_jit = False  # XLA has no affine transform, and on a GPU Keras would try it unasked
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def build(self, input_shape):
-        if len(input_shape) != 4 or None in input_shape[1:]:
-            raise LabError(f"RandomWarp takes images (n, height, width, channels), not {tuple(input_shape)}")
 
     def call(self, images, training=False):
         if not training:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from mnist_lab.errors import LabError
-from mnist_lab.figures import new_figure, styled
+from mnist_lab.figures import LabFigure, new_figure, styled
 from mnist_lab.studies.results import TITLES, Results, in_percent, is_accuracy
 from mnist_lab.verdicts.judge import MATTERS, Verdict
 
@@ -32,21 +32,19 @@ def plot_curves(
 ) -> Figure:
     """Draw two validation metrics, accuracy (percent) and loss, by epoch, and all seeds at the last epoch.
 
-    On the left, the mean over seeds with a band of one standard deviation, cut off at the lowest and the highest seed;
-    for a study of one value, each seed as a thin line. On the right, each seed as a dot and the mean as a bar. `label`
-    names the setting; `training=True` adds the training images in evaluation mode, dashed.
+    The band is one standard deviation, cut off at the lowest and the highest seed; of one value each seed is a thin
+    line. `label` names the setting; `training=True` adds the training images in evaluation mode, dashed.
     """
     columns, label = min(2, len(results.runs)), label or results.vary
     figure, axes = new_figure(10, 7.5, 2, columns, squeeze=False, width_ratios=[3, 2] if columns == 2 else None)
-    figure.alt = "Lines by epoch, the mean over seeds."
     for row, metric in zip(axes, metrics, strict=True):
         for kind in ("val", "clean") if training else ("val",):
+            title = TITLES.get(f"{kind}_{metric}", f"{kind}_{metric}")
             drawn = {v: in_percent(metric, seeds) for v, seeds in results.curves(f"{kind}_{metric}").items()}
-            _draw_curves(row[0], drawn, ", training" if kind == "clean" else ", validation" * training)
+            _draw_curves(row[0], drawn, title, label, ", training" if kind == "clean" else ", validation" * training)
             _scale(row[0], metric, drawn)
-            figure.alt += f" {_describe(f'{kind}_{metric}', label, drawn)}"
-        title = TITLES.get(f"val_{metric}", f"val_{metric}")
-        row[0].set_ylabel(title.removeprefix("validation ") if training else title)
+        if training:
+            row[0].set_ylabel(f"{metric} (%)" if is_accuracy(metric) else metric)
         if columns == 2:
             _draw_seeds(row[1], results, f"val_{metric}", label)
             if sum(len(str(value)) for value in results.runs) > 24:  # these names are in the legend, in this order
@@ -65,14 +63,11 @@ def plot_gap(results: Results, label: str | None = None) -> Figure:
     """Draw training accuracy (evaluation mode) minus validation accuracy, in percentage points, by epoch."""
     clean, validation = results.curves("clean_accuracy"), results.curves("val_accuracy")
     figure, axes = new_figure(8, 4.5)
-    drawn = {value: 100 * (clean[value] - validation[value]) for value in clean}
-    _draw_curves(axes, drawn)
+    title, label = "training (evaluation mode) −\nvalidation accuracy (pp)", label or results.vary
+    _draw_curves(axes, {value: 100 * (clean[value] - validation[value]) for value in clean}, title, label)
     axes.axhline(0, color="black", linewidth=1)
-    axes.set_ylabel("training (evaluation mode) −\nvalidation accuracy (pp)")
     axes.set_title("how far training is above validation: mean over seeds ± 1 standard deviation")
-    figure.legend(*axes.get_legend_handles_labels(), title=label or results.vary, loc="outside right upper")
-    gap = "training accuracy (evaluation mode) − validation accuracy (pp)"
-    figure.alt = f"Lines by epoch, the mean over seeds. {_describe(gap, label or results.vary, drawn)}"
+    figure.legend(*axes.get_legend_handles_labels(), title=label, loc="outside right upper")
     return figure
 
 
@@ -84,19 +79,14 @@ def plot_seeds(results: Results, metric: str, label: str | None = None) -> Figur
     if sum(len(str(value)) for value in results.runs) > 70:
         axes.tick_params(axis="x", rotation=30)
     axes.set_title("each seed at the last epoch, and their mean")
-    drawn = {value: in_percent(metric, seeds[:, None]) for value, seeds in results.last(metric).items()}
-    figure.alt = f"A dot for each seed, a bar for their mean. {_describe(metric, label or results.vary, drawn)}"
     return figure
 
 
 @styled
 def plot_table(table: pd.DataFrame) -> Figure:
     """Draw a table of numbers; the higher a number ranks among all, the lighter its cell. A nan stays empty."""
-    numbers = table.to_numpy(float)
-    filled = ~np.isnan(numbers)
-    levels = np.unique(numbers[filled])
-    shades = np.where(filled, (np.searchsorted(levels, numbers) + 1) / len(levels), np.nan)
-    rows, columns = numbers.shape
+    numbers, shades = table.to_numpy(float), table.stack().rank(method="dense", pct=True).unstack().to_numpy()
+    filled, (rows, columns) = ~np.isnan(numbers), numbers.shape
     figure, axes = new_figure(2.2 + 0.75 * columns, 1 + 0.42 * rows)
     axes.imshow(shades, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     digits = 0 if (numbers[filled] % 1 == 0).all() else 2
@@ -125,7 +115,7 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
         (color, marker), (low, middle, high) = VERDICTS[v.verdict], v.claim.support(v.estimate)
         axes.plot([low, high], [y, y], color=color, linewidth=3)
         axes.plot(middle, y, marker, color=color, markersize=9, markeredgecolor="black")
-        for x, up, text in ((0.01, 0.36, v.conclusion.text), (1.01, 0, v.verdict_text)):
+        for x, up, text in ((0.01, 0.36, v.conclusion.text), (1.01, 0, v.texts["verdict"])):
             axes.text(x, y - up, text, transform=axes.get_yaxis_transform(), va="center", bbox=PAPER)
     axes.axvline(0, color="black", linewidth=1)
     _set_ticks(axes.xaxis, [-100, -10, -1, 0, 1, 10, 100])
@@ -134,7 +124,7 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"against the claim  ←  0: its limit; 1: the least that matters ({MATTERS} pp)  →  for it")
     axes.set_title("the claim that decides each verdict: estimate and 95 % interval")
-    texts = [f"{v.conclusion.id}: {v.claim_text}; {v.estimate_text}; {v.verdict_text}" for v in verdicts]
+    texts = ["; ".join([v.conclusion.id, *v.texts.values()][:4]) for v in verdicts]
     figure.alt = f"Estimates with 95 % intervals. {'. '.join(texts)}."
     return figure
 
@@ -144,13 +134,10 @@ def plot_history(history: dict[str, list[float]]) -> Figure:
     """Draw the `history` of one run of Keras's `fit`: accuracy (percent) and loss by epoch."""
     figure, both = new_figure(9, 3.5, 1, 2)
     for axes, metric in zip(both, ("accuracy", "loss"), strict=True):
-        names = {TITLES[name].split(" (")[0]: name for name in history if name.endswith(metric)}
-        drawn = {title: in_percent(metric, np.array([history[name]])) for title, name in names.items()}
-        _draw_curves(axes, drawn)
-        axes.set_ylabel("accuracy (%)" if metric == "accuracy" else "loss")
-        axes.legend()
-        ends = ", ".join(f"{title}: {values[0, -1]:.4g}" for title, values in drawn.items())
-        figure.alt += f"{axes.get_ylabel()} by epoch; at the last epoch: {ends}. "
+        names = {"training, averaged over the epoch": metric, "validation": f"val_{metric}"}
+        drawn = {kind: in_percent(metric, np.array([history[name]])) for kind, name in names.items() if name in history}
+        _draw_curves(axes, drawn, "accuracy (%)" if metric == "accuracy" else "loss", "images")
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
@@ -163,8 +150,7 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
     rows = -(-len(x) // (columns := min(columns, len(x))))
     size = 1.0 if columns > 5 else 2.0  # inches
     height = rows * (size + 0.25 * (titles is not None))
-    figure = new_figure(size * columns, height)[0]
-    figure.clear()
+    figure = LabFigure(figsize=(size * columns, height), layout="constrained")
     for number, image in enumerate(x):
         axes = figure.add_subplot(rows, columns, number + 1, xticks=[], yticks=[])
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
@@ -181,10 +167,9 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
 def plot_gallery(
     x: np.ndarray, y: np.ndarray, probabilities: np.ndarray, seed: int, most: int = 20, columns: int = 5
 ) -> Figure:
-    """Draw up to `most` of the digits that a model gets wrong, picked at random by `seed`.
+    """Draw up to `most` of the digits that a model gets wrong, picked at random by `seed`, with both labels.
 
-    `x` holds the images, `y` their one-hot labels `(n, 10)`, `probabilities` the model's outputs `(n, 10)`. The titles
-    are the true and the predicted label, with the probability of each. Raises LabError if nothing is wrong.
+    `x` holds the images, `y` their one-hot labels `(n, 10)`, `probabilities` the model's outputs `(n, 10)`.
     """
     if not y.shape == probabilities.shape == (len(x), 10):
         raise LabError(f"plot_gallery: {len(x)} images, but y has shape {y.shape}, probabilities {probabilities.shape}")
@@ -201,14 +186,15 @@ def plot_gallery(
     return figure
 
 
-def _describe(metric: str, label: str, curves: dict[object, np.ndarray]) -> str:
-    """A sentence with the mean of each value's seeds at the last epoch."""
-    digits = 4 if metric.endswith("loss") else 2
-    ends = ", ".join(f"{value}: {seeds[:, -1].mean():.{digits}f}" for value, seeds in curves.items())
-    return f"{TITLES.get(metric, metric)} at the last epoch by {label}: {ends}."
+def _describe(axes, title: str, label: str, last: dict[object, np.ndarray]) -> None:
+    """Add a sentence to the text of a figure: the mean of each value's seeds at the last epoch."""
+    ends = ", ".join(f"{value}: {seeds.mean():.{4 if title.endswith('loss') else 2}f}" for value, seeds in last.items())
+    title = title.replace("\n", " ")
+    sentence = f"{title} at the last epoch, mean over seeds, by {label}: {ends}. "
+    axes.figure.alt += sentence * (sentence not in axes.figure.alt)  # it is drawn by epoch and by seed
 
 
-def _draw_curves(axes, curves: dict[object, np.ndarray], suffix: str = "") -> None:
+def _draw_curves(axes, curves: dict[object, np.ndarray], title: str, label: str, suffix: str = "") -> None:
     """Draw a line per value from its `(seeds, epochs)`."""
     dashed = suffix == ", training"
     for value, seeds, color, marker in _looks(curves):
@@ -224,7 +210,8 @@ def _draw_curves(axes, curves: dict[object, np.ndarray], suffix: str = "") -> No
             axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
         line |= {"marker": marker, "markerfacecolor": "white" if dashed else color}
         axes.plot(epochs, mean, label=name + suffix, markevery=max(1, len(epochs) // 12), **line)
-    axes.set_xlabel("epoch")
+    axes.set(xlabel="epoch", ylabel=title)
+    _describe(axes, title, label, {value: seeds[:, -1] for value, seeds in curves.items()})
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
@@ -240,6 +227,7 @@ def _draw_seeds(axes, results: Results, metric: str, label: str) -> None:
         axes.set_ylim(0, 1.05 * max(seconds.max() for seconds in last.values()))
     axes.set(xlabel=label, ylabel=TITLES.get(metric, metric))
     _scale(axes, metric, last)
+    _describe(axes, TITLES.get(metric, metric), label, last)
 
 
 def _looks(by_value: dict):

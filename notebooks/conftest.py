@@ -1,4 +1,4 @@
-"""Under pytest nothing is trained: a run that is missing from the record is an error."""
+"""Under pytest nothing is trained: a run that the record lacks is an error."""
 
 import os
 

@@ -8,12 +8,12 @@ from mnist_lab.files import find_images, find_project, lock, read_text, replace_
 
 def test_the_project_is_the_nearest_folder_with_notebooks_or_img(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert (find_project(), find_images()) == (tmp_path, Path("img"))  # outside a project
+    assert (find_project().resolve(), find_images()) == (tmp_path, Path("img"))  # outside a project
     (tmp_path / "notebooks" / "more").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     for folder, images in (("notebooks", "../img"), ("notebooks/more", "../../img"), ("elsewhere", "../img")):
         monkeypatch.chdir(tmp_path / folder)
-        assert (find_project(), find_images()) == (tmp_path, Path(images))
+        assert (find_project().resolve(), find_images()) == (tmp_path, Path(images))
     (tmp_path / "elsewhere" / "img").mkdir()
     assert find_images() == Path("img")
 

@@ -50,15 +50,18 @@ def test_long_names_are_in_the_legend_alone(results):
 
 
 def test_a_text_says_what_a_figure_shows(results, few):
-    numbers = "validation accuracy (%) at the last epoch by depth: 1: 97.60, 5: 98.40."
+    numbers = "validation accuracy (%) at the last epoch, mean over seeds, by depth: 1: 97.60, 5: 98.40."
     assert numbers in plots.plot_curves(results).alt
     assert numbers in plots.plot_seeds(results, "val_accuracy").alt
-    assert "validation accuracy (pp) at the last epoch by depth: 1: 0.50, 5: 0.50." in plots.plot_gap(results).alt
+    assert (
+        "validation accuracy (pp) at the last epoch, mean over seeds, by depth: 1: 0.50, 5: 0.50."
+        in plots.plot_gap(results).alt
+    )
     assert "Adam, 0.1: 98.50" in plots.plot_table(pd.DataFrame([[98.5]], ["Adam"], [0.1])).alt
     assert plots.plot_digits(few.test.x[:2], ["a", "b\nc"]).alt == "2 images of digits: a; b, c"
     history = plots.plot_history({"accuracy": [0.5], "val_accuracy": [0.25], "loss": [1]})
-    assert "training accuracy, averaged over the epoch: 50, validation accuracy: 25. loss by epoch" in history.alt
-    assert figures.show(plots.plot_gap(results)).alt == plots.plot_gap(results).alt
+    assert "by images: training, averaged over the epoch: 50.00, validation: 25.00. loss" in history.alt
+    assert plots.plot_gap(results)._repr_png_()[1]["alt"] == plots.plot_gap(results).alt
 
 
 def test_an_unordered_setting_has_colours_of_its_own(results):
@@ -97,21 +100,32 @@ def test_verdicts_are_drawn_on_the_side_of_the_limit_that_they_support():
     assert axes.yaxis_inverted()
     assert [label.get_text() for label in axes.get_yticklabels()] == ["rep", "con"]
     assert [text.get_text() for text in axes.texts] == ["a is best", "reproduced", "a is best", "contradicted"]
-    assert "con: a − b < 0.2 pp; +0.50 pp, 95 % CI [+0.30, +0.60]; contradicted" in figure.alt
+    assert "con; a − b < 0.2 pp; +0.50 pp, 95 % CI [+0.30, +0.60]; contradicted" in figure.alt
 
 
 def test_a_figure_has_the_same_bytes_whatever_the_users_style_is(results, project):
     figure, img = plots.plot_curves(results), project / "img"
-    image = figures.save(figure, "s")
-    assert (img / "s.local.png").read_bytes() == image.data == figure._repr_png_()[0]
+    assert figures.save(figure, "s") is figure
+    assert (img / "s.local.png").read_bytes() == figure.png == figure._repr_png_()[0]
     (img / "s.local.png").rename(img / "s.png")
     figures.save(figure, "s")  # the same
     figures.save(plots.plot_gap(results), "s")
-    assert (img / "s.png").read_bytes() == image.data != (img / "s.local.png").read_bytes()
+    assert (img / "s.png").read_bytes() == figure.png != (img / "s.local.png").read_bytes()
     with plots.matplotlib.rc_context({"font.size": 20, "savefig.dpi": 50, "lines.linewidth": 9}):
-        assert figures.show(plots.plot_curves(results)).data == image.data
+        assert plots.plot_curves(results).png == figure.png
     dollars = Results("s", r"$\frac$", {r"$\frac$": results.runs[1], "$": results.runs[5]})
-    figures.show(plots.plot_curves(dollars))  # is not taken for mathematics
+    assert plots.plot_curves(dollars).png  # is not taken for mathematics
+
+
+def test_a_figure_for_slides_is_larger_or_a_drawing(results, project):
+    contents = []
+    for _ in range(2):
+        figures.save(plots.plot_gap(results), "s.svg")
+        contents.append((project / "img" / "s.local.svg").read_bytes())
+    assert contents[0] == contents[1]
+    assert contents[0].startswith(b"<?xml")
+    small, large = (figures.save(plots.plot_gap(results), "s", dpi=dpi).png for dpi in (None, 220))
+    assert [int.from_bytes(png[16:20], "big") for png in (small, large)] == [880, 1760]
 
 
 def test_the_gallery_shows_wrong_digits_with_the_labels_given(few):
@@ -144,8 +158,8 @@ def test_what_cannot_be_drawn_is_named(results, few, project):
         (lambda: plots.plot_gallery(x, y, y, seed=0), "all 200 digits right"),
         (lambda: plots.plot_gallery(x, y, y[:3], seed=0), r"200 images, but .* probabilities \(3, 10\)"),
         (lambda: plots.plot_gallery(x, y.argmax(1), y, seed=0), r"y has shape \(200,\)"),
-        (lambda: figures.save(plots.plot_gap(results), None), "save: name must be a plain file name .* got None"),
-        (lambda: figures.save(plots.plot_gap(results), "../s"), r"save: .* got '\.\./s'"),
+        (lambda: figures.save(plots.plot_gap(results), None), "save: name must be a plain file name, .*got None"),
+        (lambda: figures.save(plots.plot_gap(results), "../s"), r"save: .*got '\.\./s'"),
     ):
         with pytest.raises(LabError, match=message):
             draw()

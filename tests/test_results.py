@@ -34,16 +34,11 @@ def test_curves_last_and_final_are_what_was_recorded(results):
 def test_the_best_value_is_the_first_within_a_margin_of_the_highest(results):
     assert [results.best(within=margin) for margin in (0.0, 0.007, 0.009)] == [5, 5, 1]
     assert Results("s", "depth", {1: results.runs[5], 5: results.runs[5]}).best() == 1
-    with pytest.raises(LabError, match=r"best.* within .*>= 0 \(got -1\)"):
-        results.best(within=-1)
 
 
 def test_a_value_that_diverged_is_never_the_best(results):
     results.runs[1] = [run.assign(val_accuracy=[0.1, np.nan]) for run in results.runs[1]]
     assert results.best() == 5
-    del results.runs[5]
-    with pytest.raises(LabError, match=r"s: .*accurac"):
-        results.best()
 
 
 def test_a_table_shows_rounded_percent_and_what_all_runs_have(results):

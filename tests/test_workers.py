@@ -11,7 +11,7 @@ from jupyter_client.manager import start_new_kernel
 
 from mnist_lab.data import digest_digits, load_digits
 from mnist_lab.errors import LabError
-from mnist_lab.studies.code import Code
+from mnist_lab.studies.identity import Code
 from mnist_lab.studies.record import read_record
 from mnist_lab.studies.study import Study, run
 from mnist_lab.training import workers
@@ -68,7 +68,7 @@ def test_stop_in_jupyter_ends_all_workers_and_the_next_run_goes_on(project):
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     printed = "".join(one["content"].get("text", "") for one in messages)
-    assert "s: 1 found in s.local.csv, 1 run to train: epochs 3 (recorded: 2)" in printed
+    assert "s: 1 found in s.local.csv, 1 run to train: epochs: 3 (recorded: 2)" in printed
     assert read_record(record)[: len(first)].equals(first)
     assert read_record(record)["value"].tolist() == ["2", "2", "3", "3", "3"]
 

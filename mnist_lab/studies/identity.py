@@ -1,26 +1,177 @@
 """Which recorded run belongs to this code?
 
-1. `source`: a hash of the builder's text, of all it reaches, and of its settings. If a run of this source and seed is
-   in the record, nothing is built, and Keras is not even imported.
+1. `source`: a hash of the builder's text, of all that it reaches of its user's functions, classes and values, and of
+   its settings. If a run of this source and seed is in the record, nothing is built, and Keras is not even imported.
 2. `key` and `probe`: if the source has changed, the model is built. A recorded run is the same if Keras describes its
    model as this one (`key`), and its first two steps of training gave the same losses (`probe`).
 
-A builder that reads a file or the clock is not noticed.
+Installed packages count by name. A builder that reads a file or the clock is not noticed. After joblib.Memory, which
+compares a function's own text, and redun.
 """
 
+import ast
+import dis
+import functools
 import hashlib
+import importlib
+import inspect
 import json
+import linecache
 import re
 import sys
+import sysconfig
 import warnings
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from types import CodeType, FunctionType, ModuleType, NoneType
 
 import numpy as np
 
-from mnist_lab.studies.code import Code
+from mnist_lab.errors import LabError
 from mnist_lab.training import VERSION
 
 DROPPED = {"module", "registered_name", "build_config", "build_input_shape"}  # from Keras's description
 DROPPED |= {"jit_compile", "steps_per_execution"}  # which the trainer decides
+PLAIN = (bool, int, float, complex, str, bytes, NoneType, range, slice, type(...), PurePath, re.Pattern, np.dtype)
+INSTALLED = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+
+
+def is_installed(module_name: str | None) -> bool:
+    """Whether a module is Python's, an installed package's or this package's, rather than its user's own."""
+    root = (module_name or "builtins").split(".")[0]
+    file = getattr(sys.modules.get(root), "__file__", None)
+    in_folder = file is None or any(Path(file).is_relative_to(folder) for folder in INSTALLED)
+    return root == "mnist_lab" or (in_folder and root != "__main__")
+
+
+class Code:
+    """A function or class in plain data (`text`), without comments and layout.
+
+    `named` holds the user's functions and classes that it reaches, by name, and `modules` their modules.
+    Raises LabError for what cannot be described: an open file, a generator, a Keras object made outside the function.
+    """
+
+    def __init__(self, function: Callable):
+        self.named, self.modules, self._outer = {}, set(), []
+        self.text = self.describe(function, getattr(function, "__name__", "build"))
+
+    def describe(self, value: object, name: str) -> object:
+        """Plain data that stands for a value; `name` is what the code calls it."""
+        if any(value is outer for outer in self._outer):
+            return "recursion"
+        self._outer.append(value)
+        try:
+            return self._describe(value.item() if isinstance(value, np.generic) else value, name)
+        finally:
+            self._outer.pop()
+
+    def _describe(self, value: object, name: str) -> object:
+        kind = type(value)
+        if isinstance(value, PLAIN):
+            return repr(value)
+        if isinstance(value, dict):
+            return [[self.describe(key, name), self.describe(entry, name)] for key, entry in value.items()]
+        if isinstance(value, (list, tuple, set, frozenset)):
+            entries = [self.describe(entry, name) for entry in value]
+            return [kind.__name__, entries if isinstance(value, (list, tuple)) else sorted(map(str, entries))]
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            return [value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value)).hexdigest()]
+        if isinstance(value, ModuleType):
+            return value.__name__
+        if isinstance(value, functools.partial):
+            return self.describe([value.func, value.args, value.keywords], name)
+        if isinstance(value, (staticmethod, classmethod, property)):
+            return self.describe(value.fget if isinstance(value, property) else value.__func__, name)
+        if callable(value) and hasattr(value, "__name__"):
+            return self._describe_code(value)
+        if {base.__module__.split(".")[0] for base in kind.__mro__} & {"keras", "tensorflow"}:
+            raise LabError(f"{name} is a Keras object ({kind.__name__}) made outside build(); make it inside build()")
+        if not is_installed(kind.__module__):
+            return [self.describe(kind, name), self.describe(vars(value), name)]
+        raise LabError(f"{name} is a {kind.__name__}, which has no text or value to compare; use numbers or strings")
+
+    def _describe_code(self, value: Callable) -> object:
+        if is_installed(getattr(value, "__module__", None)):
+            return f"{value.__module__}.{value.__name__}"
+        self.named.setdefault(value.__name__, []).append(value)
+        self.modules |= {sys.modules.get(value.__module__)} - {sys.modules["__main__"], None}
+        if not isinstance(value, type):  # what functools.cache returns is no function
+            return self._describe_function(value if isinstance(value, FunctionType) else inspect.unwrap(value))
+        members = {}
+        for name, member in vars(value).items():
+            generated = getattr(getattr(member, "__code__", None), "co_filename", "") == "<string>"  # by dataclasses
+            internal = (name.startswith("__") and not callable(member)) or name == "_abc_impl"
+            if not (generated or internal):
+                members[name] = self.describe(member, name)
+        return [value.__name__, [self.describe(base, base.__name__) for base in value.__bases__], members]
+
+    def _describe_function(self, function: FunctionType) -> object:
+        trees = find_trees(function)
+        nodes = [node for tree in trees for node in ast.walk(tree)]
+        steps = [step for code in list_codes(function.__code__) for step in dis.get_instructions(code)]
+        taken = {step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+        known = {name: function.__globals__[name] for name in taken if name in function.__globals__}
+        known |= inspect.getclosurevars(function).nonlocals
+        for node in (node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))):
+            for alias in node.names:
+                path = "." * getattr(node, "level", 0) + (getattr(node, "module", None) or alias.name)
+                module = importlib.import_module(path, function.__globals__.get("__package__"))
+                known[alias.asname or alias.name] = getattr(module, alias.name, module)
+        for node in (node for node in nodes if isinstance(node, ast.Attribute)):
+            owner = known.get(ast.unparse(node.value))
+            if isinstance(owner, ModuleType) and not is_installed(owner.__name__):
+                known[ast.unparse(node)] = getattr(owner, node.attr, None)
+        reached = {name: self.describe(value, name) for name, value in sorted(known.items()) if value is not function}
+        defaults = self.describe([function.__defaults__, function.__kwdefaults__], f"a default of {function.__name__}")
+        return [[ast.unparse(tree) for tree in trees], reached, defaults]
+
+
+def find_trees(function: FunctionType) -> list[ast.AST]:
+    """The syntax tree of a function; of a lambda, those of all lambdas in its line.
+
+    Raises LabError where there is no text, and where a file has changed since the function was imported.
+    """
+    code, file = function.__code__, function.__code__.co_filename
+    linecache.checkcache(file)
+    tree, codes = _parse("".join(linecache.getlines(file, function.__globals__)))
+    line = code.co_firstlineno
+    if Path(file).is_file():
+        same = [other.co_firstlineno for other in codes if _list_steps(other) == _list_steps(code)]
+        if not same:
+            raise LabError(f"{file} has changed since {function.__name__} was imported; restart the kernel")
+        line = min(same, key=lambda other: abs(other - line))  # autoreload moves a function
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
+    named = [node for node in functions if getattr(node, "name", "<lambda>") == code.co_name]
+    trees = [node for node in named if line in (node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ())))]
+    if not trees:
+        raise LabError(f"{function.__name__} has no source text; define it in a file, or in a cell without %%time")
+    return trees
+
+
+@functools.lru_cache(maxsize=32)
+def _parse(text: str) -> tuple[ast.AST, list[CodeType]]:
+    try:
+        return ast.parse(text), list_codes(compile(text, "", "exec", dont_inherit=True))
+    except SyntaxError:
+        return ast.parse(""), []
+
+
+def list_codes(code: CodeType) -> list[CodeType]:
+    """A piece of code, and the functions and classes inside it."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return [code, *(nested for constant in inner for nested in list_codes(constant))]
+
+
+def _list_steps(code: CodeType) -> list[tuple]:
+    """What code does, wherever in a file it is."""
+    parts = [(part, [one for one in part.co_consts if not isinstance(one, CodeType)]) for part in list_codes(code)]
+    return [(part.co_name, part.co_code, part.co_names, constants) for part, constants in parts]
+
+
+def find_unused(function: Callable) -> list[str]:
+    """The parameters of a function that its text never uses."""
+    used = {n.id for tree in find_trees(inspect.unwrap(function)) for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    return [name for name in inspect.signature(function).parameters if name not in used]
 
 
 def digest(*parts: object) -> str:
@@ -41,20 +192,12 @@ def describe_run(code: Code, settings: dict, fit: dict) -> dict:
     return json.loads(json.dumps(run))  # as it is read from a file
 
 
-def list_differences(new: object, old: object, name: str = "") -> list[str]:
-    """In what two descriptions differ, in words: "batch_size 32 (recorded 128)"; of code, the first other line."""
-    if new == old:
-        return []
-    if isinstance(new, dict) and isinstance(old, dict):
-        return [text for key in new | old for text in list_differences(new.get(key), old.get(key), key)]
-    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
-        return [text for pair in zip(new, old, strict=True) for text in list_differences(*pair, name)]
-    if "\n" in f"{new}{old}":
-        lines = str(new).split("\n"), str(old).split("\n")
-        name, new = "", next((line.strip() for line in lines[0] if line not in lines[1]), "a line less")
-        old = next((line.strip() for line in lines[1] if line not in lines[0]), "without it")
-    new, old = ("other" if isinstance(one, (list, dict)) else one for one in (new, old))
-    return [f"{name} {new} (recorded: {old})".strip()]
+def find_difference(new: dict, old: dict) -> tuple[int, str]:
+    """In how many lines two descriptions differ, and the first such: "batch_size: 32 (recorded: 128)"."""
+    lines = [json.dumps(one, indent=0).replace(r"\n", "\n").replace('"', "").splitlines() for one in (new, old)]
+    only = [[line.strip(" ,") for line in lines[k] if line not in lines[1 - k]] or ["nothing"] for k in (0, 1)]
+    name, *_ = only[0][0].partition(" ")
+    return sum(map(len, only)), f"{only[0][0]} (recorded: {only[1][0].removeprefix(f'{name} ')})"
 
 
 def find_key(model, code: Code, source: str, fit: dict) -> str:
@@ -69,40 +212,35 @@ def find_key(model, code: Code, source: str, fit: dict) -> str:
             config = saving.serialize_keras_object(model)
         except Exception:  # a layer or a schedule without get_config raises errors of many kinds
             return digest("source", source, fit)
-    names = set(_list_user_names(config))
-    unknown = names - set(code.named)
-    texts = {name: [Code(one).text for one in code.named[name]] for name in names & set(code.named)}
     places = {layer["name"]: place for place, layer in enumerate(config["config"].get("layers", [])) if "name" in layer}
-    return digest(VERSION, _clean(config, places), texts, source if unknown else "", fit, keras_settings())
+    names = set()
+    cleaned = _clean(config, places, names)
+    texts = {name: [Code(one).text for one in code.named[name]] for name in names & set(code.named)}
+    unknown = source if names - set(code.named) else ""
+    return digest(VERSION, cleaned, texts, unknown, fit, keras_settings())
 
 
-def _list_user_names(config: object) -> list[str]:
-    """The names of the functions and classes in Keras's description that are not Keras's own."""
+def _clean(config: object, places: dict[str, int], names: set[str], metrics: bool = False) -> object:
+    """Keras's description without modules and empty entries; with names of metrics alone, and layers by their place.
+
+    Adds to `names` those of the functions and classes that are not Keras's own.
+    """
     if isinstance(config, (list, tuple)):
-        return [name for entry in config for name in _list_user_names(entry)]
-    if not isinstance(config, dict):
-        return []
-    names = _list_user_names(list(config.values()))
-    kind, module = config.get("class_name"), str(config.get("module", "keras"))
-    if kind == "function":
-        return [*names, config["config"]]
-    users = kind == "__lambda__" or not module.startswith(("keras", "mnist_lab", "builtins"))
-    return [*names, kind] if kind and users else names
-
-
-def _clean(config: object, places: dict[str, int], named: bool = False) -> object:
-    """Keras's description without modules and empty entries; with names of metrics alone, and layers by their place."""
-    if isinstance(config, (list, tuple)):
-        return [_clean(entry, places, named) for entry in config]
+        return [_clean(entry, places, names, metrics) for entry in config]
     if not isinstance(config, dict):
         return places.get(config, config) if isinstance(config, str) else config
-    if config.get("class_name") == "DTypePolicy":
+    kind, module = config.get("class_name"), str(config.get("module", "keras"))
+    if kind == "DTypePolicy":
         return config["config"]["name"]
+    if kind == "function":
+        names.add(config["config"])
+    elif kind == "__lambda__" or (kind and not module.startswith(("keras", "mnist_lab", "builtins"))):
+        names.add(kind)
     cleaned = {}
     for name, entry in config.items():
         if name == "name":  # Keras counts metrics of one name, from the start of the session
-            entry = re.sub(r"_[0-9]+$", "", entry) if named else None
-        entry = _clean(entry, places, named or "metrics" in name)
+            entry = re.sub(r"_[0-9]+$", "", entry) if metrics else None
+        entry = _clean(entry, places, names, metrics or "metrics" in name)
         if name not in DROPPED and not (entry is None or entry is False or entry in ([], {})):
             cleaned[name] = entry
     return cleaned

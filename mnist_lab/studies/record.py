@@ -1,7 +1,7 @@
 """The record: one CSV file a study, one row per run and epoch; beside it the probabilities that a study keeps.
 
-`key` identifies a run. On its last row stand the `machine` it was trained on, and the `source` and the `probe` by which
-identity.py recognises it. A run without them was cut short, and is trained again.
+The last row of a run has its `machine`, and the `source` and `probe` by which identity.py finds it. A run without them
+was cut short, and is trained again.
 """
 
 import csv
@@ -67,7 +67,7 @@ def _parse(path: Path | str, text: str) -> pd.DataFrame:
     for column in INTEGERS:
         require(column, rows[column].str.fullmatch("[0-9]{1,18}"), "be an integer")
         rows[column] = rows[column].astype(int)
-    for column in filter(is_metric, header):
+    for column in filter(is_metric, rows):
         empty = (rows[column] == "") & column.startswith("test_")  # before the last epoch
         require(column, rows[column].str.fullmatch(NUMBER) | empty, "be a number")
         rows[column] = rows[column].replace("", "nan").astype(float)
@@ -126,10 +126,7 @@ def _format(*runs: pd.DataFrame) -> str:
 
 
 def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
-    """The probabilities kept beside a record, in a file of the same name that ends in .npz: by key, `(n, 10)` float16.
-
-    Raises LabError where the file is damaged.
-    """
+    """The probabilities in the .npz beside a record, by key: `(n, 10)` float16. Raises LabError if it is damaged."""
     file, end = path.with_suffix(".npz"), f"_{split}"
     if not file.exists():
         return {}
@@ -140,25 +137,21 @@ def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
         raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
 
 
-def find_sources(record: Path) -> Path:
-    """The file, one for all records of a kind, that says what the sources in them are."""
-    return record.with_name("sources.local.json" if record.name.endswith(".local.csv") else "sources.json")
-
-
-def read_sources(record: Path) -> dict[str, dict]:
-    """What is known of the sources in a record and its like: by source. Nothing where that file is damaged."""
+def read_sources(record: Path) -> tuple[Path, dict[str, dict]]:
+    """The file that says what the sources in a record and its like are, and its content; none where it is damaged."""
+    file = record.with_name("sources.local.json" if record.name.endswith(".local.csv") else "sources.json")
     with suppress(OSError, ValueError):
-        return json.loads(find_sources(record).read_bytes())
-    return {}
+        return file, json.loads(file.read_bytes())
+    return file, {}
 
 
-def write_sources(record: Path, study: str, descriptions: dict[str, dict], only: bool = False) -> None:
-    """Add descriptions of a study's sources; with `only`, keep no others of this study."""
-    with lock(find_sources(record)):
-        sources = {source: one for source, one in read_sources(record).items() if not only or one["study"] != study}
+def write_sources(record: Path, study: str, descriptions: dict[str, dict]) -> None:
+    """Add descriptions of a study's sources."""
+    with lock(read_sources(record)[0]):
+        path, sources = read_sources(record)
         sources |= {source: {"study": study, **one} for source, one in descriptions.items()}
         text = json.dumps(dict(sorted(sources.items(), key=lambda item: item[1]["study"])), indent=1)
-        replace_file(find_sources(record), lambda file: file.write(f"{text}\n".encode()))
+        replace_file(path, lambda file: file.write(f"{text}\n".encode()))
 
 
 def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], only: bool = False) -> None:

@@ -61,14 +61,9 @@ class Results:
         return {value: float(seeds.mean()) for value, seeds in self.last(metric).items()}
 
     def best(self, within: float = 0.0) -> object:
-        """The first value whose mean validation accuracy at the last epoch is the highest, or `within` of it.
-
-        `within` is a fraction: 0.002 is 0.2 pp. Raises LabError where it is negative, or no accuracy is a number.
-        """
-        final = {value: mean for value, mean in self.final().items() if not np.isnan(mean)}
-        if not within >= 0 or not final:
-            raise LabError(f"{self.name}: best needs accuracies that are numbers, and within >= 0 (got {within})")
-        return next(value for value in final if final[value] >= max(final.values()) - within)
+        """The first value whose mean final validation accuracy is the highest, or `within` (0.002: 0.2 pp) of it."""
+        final = self.final()
+        return next(value for value in final if final[value] >= np.nanmax([*final.values()]) - max(within, 0))
 
     def table(self, *metrics: str) -> pd.DataFrame:
         """Mean and standard deviation over seeds at the last epoch, rounded, a row a value, a column a metric."""

@@ -7,35 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Thread
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
 from mnist_lab.data import Digits, cut_digits, digest_digits
 from mnist_lab.errors import LabError
-from mnist_lab.studies.code import Code
-from mnist_lab.studies.identity import describe_run, digest, find_key, is_close, list_differences
-from mnist_lab.studies.record import (
-    read_record,
-    read_runs,
-    read_sources,
-    write_probabilities,
-    write_runs,
-    write_sources,
-)
+from mnist_lab.studies import record as files
+from mnist_lab.studies.identity import Code, describe_run, digest, find_difference, find_key, is_close
 
 # joblib replaces a worker that has grown much, and cancels the other tasks when one fails: no news for a reader
 warnings.filterwarnings("ignore", r"A worker stopped while some jobs|\d+ tasks (which were still|have been)")
 
 FIT_SETTINGS = {"epochs": 1, "batch_size": 32, "train_size": None}  # Keras's own defaults
-
-
-def start_workers(count: int, task: str) -> None:
-    """Let each worker run a line of code. One that is stopped meanwhile is started again when it is needed."""
-    with suppress(Exception):
-        Parallel(max(count, 2))([delayed(exec)(task)] * count)
 
 
 @dataclass(eq=False)
@@ -64,7 +50,7 @@ class Plan:
 
     def __init__(self, study, digits: Digits, names: Mapping, workers: int, recording: bool):
         self.study, self.workers, self.recording = study, workers, recording
-        self.notes, self.configurations, self.starting = [], [], None
+        self.notes, self.configurations, self.starting = [], [], ()
         self.found: dict[Path, int] = {}  # how many runs
         try:
             self.code, parameters = Code(study.build), inspect.signature(study.build).parameters
@@ -88,14 +74,13 @@ class Plan:
         """Why runs are missing: in what the first of them differs from the nearest recorded one."""
         if not any(True for path in paths for _ in path.parent.glob("*.csv")):
             return f"no record in {paths[0].parent}/"
-        first, sources = self.missing()[0][0], {k: v for path in paths for k, v in read_sources(path).items()}
+        first, sources = self.missing()[0][0], {k: v for path in paths for k, v in files.read_sources(path)[1].items()}
         own = [one for one in sources.values() if one["study"] == self.study.name]
         if not own or not any(path.exists() for path in paths):
             return "no run of this study was recorded"
         if first.source in sources:
             return "other seeds"
-        described = {"study": self.study.name, **first.description}
-        return ", ".join(min((list_differences(described, one) for one in own), key=len))
+        return min(find_difference({"study": self.study.name, **first.description}, one) for one in own)[1]
 
     def find(self, own: list[Path]) -> None:
         """Look for the runs: by source in the study's own files, then in those of others, then by key and probe."""
@@ -106,7 +91,7 @@ class Plan:
             if not self.missing() or not (path in own or borrowed):
                 continue
             try:
-                found = read_runs(path, self.study.keep)
+                found = files.read_runs(path, self.study.keep)
             except LabError as error:
                 if path in own:
                     raise
@@ -141,8 +126,8 @@ class Plan:
             task += "; from mnist_lab.training import workers; workers.prepare_process()"
             if first.digits.loaded:
                 task += f"; workers.find_digits{first.fit['data'], first.digits.loaded, len(first.digits.train)}"
-            self.starting = Thread(target=start_workers, args=[self.workers, task], daemon=True)
-            self.starting.start()
+            pool = Parallel(max(self.workers, 2), return_as="generator_unordered")
+            self.starting = pool([delayed(exec)(task)] * self.workers)
             print(f"{self.study.name}: not all runs are found by the code as it is; TensorFlow starts, to look further")
         from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
 
@@ -182,29 +167,31 @@ class Plan:
         if not self.missing():
             return
         from mnist_lab.training.checks import check_start, count_operations
-        from mnist_lab.training.workers import Job, estimate_seconds, in_words, pack_builder, train_all
+        from mnist_lab.training.workers import Job, in_words, train_all
 
         jobs, name, file = {}, self.study.name, sys.stderr if self.recording else sys.stdout
         for c in dict.fromkeys(c for c, _ in self.missing()):
             check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
-            builder = pack_builder(self.study.build, c.settings, self.code.modules)
+            for module in self.code.modules:  # the user's own, as they are now
+                cloudpickle.register_pickle_by_value(module)
+            builder = cloudpickle.dumps((self.study.build, c.settings))
             digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
             size, operations = len(c.digits.train), count_operations(c.model)
             job = Job(c.name, 0, c.source, builder, c.fit, digits, size, self.study.keep, operations)
             jobs |= {replace(job, seed=int(seed)): (c, seed) for seed in self.study.seeds if seed not in c.runs}
         found = "".join(f"{count} found in {path.name}, " for path, count in self.found.items() if count)
         reason = f"{found}{len(jobs)} run{'s' * (len(jobs) > 1)} to train: {self.name_reason(paths)}"
-        seconds = estimate_seconds(list(jobs), self.workers)
+        seconds = sum(job.seconds for job in jobs) / self.workers + 10  # the start of the workers included
         cost = f"about {in_words(seconds)} on {self.workers} worker{'s' * (self.workers > 1)}"
         if seconds > 60 * max_minutes:
             advice = f"to start it: lab.run(..., max_minutes={seconds / 60 + 1:.0f}), or fewer seeds, or a train_size"
             raise self.study.error(f"{reason}; {cost}{'' if self.recording else f'; {advice}'}")
         for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
             print(f"{name}: {line}", file=file)
-        if self.starting:
-            self.starting.join()
-        write_sources(paths[0], name, {c.source: c.description for c, _ in jobs.values()})
-        for job, history, probabilities in train_all(name, list(jobs), self.workers, file):
+        with suppress(Exception):  # a worker that was stopped meanwhile is started again
+            list(self.starting)
+        files.write_sources(paths[0], name, {c.source: c.description for c, _ in jobs.values()})
+        for job, history, probabilities in train_all(name, list(jobs), self.workers, seconds, file):
             c, seed = jobs[job]
             epochs = range(1, c.fit["epochs"] + 1)
             rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=epochs, source="", probe="")
@@ -215,10 +202,10 @@ class Plan:
 
     def others(self, record: Path) -> list[str]:
         """The recorded runs that the study does not ask for."""
-        asked = {rows["key"].iloc[0] for c in self.configurations for rows, _ in c.runs.values()}
-        asked |= {digest(c.key, seed) for c, seed in self.missing()}
-        runs = read_record(record).drop_duplicates("key").set_index("key").drop(list(asked), errors="ignore")
-        return [f"{value}, seed {seed}" for value, seed in zip(runs["value"], runs["seed"], strict=True)]
+        asked = [rows["key"].iloc[0] for c in self.configurations for rows, _ in c.runs.values()]
+        asked += [digest(c.key, seed) for c, seed in self.missing()]
+        runs = files.read_record(record).drop_duplicates("key")
+        return [f"{run.value}, seed {run.seed}" for run in runs.itertuples() if run.key not in asked]
 
     def rewrite(self, record: Path) -> None:
         """Put the runs in order in the record, under today's source; it holds no others from now on."""
@@ -229,6 +216,6 @@ class Plan:
                 tables.append(rows)
                 probabilities[rows["key"].iloc[0]] = kept
         if self.study.keep:
-            write_probabilities(record, self.study.keep, probabilities, only=True)
-        write_sources(record, self.study.name, {c.source: c.description for c in self.configurations}, only=True)
-        write_runs(record, tables, only=True)
+            files.write_probabilities(record, self.study.keep, probabilities, only=True)
+        files.write_sources(record, self.study.name, {c.source: c.description for c in self.configurations})
+        files.write_runs(record, tables, only=True)

@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import math
 import os
 import re
 import signal
@@ -15,7 +14,7 @@ import numpy as np
 from mnist_lab.data import Digits, check_digits, check_integer
 from mnist_lab.errors import LabError, Stopped
 from mnist_lab.files import find_images, find_recorded, lock
-from mnist_lab.studies.code import Code, find_unused
+from mnist_lab.studies.identity import Code, find_unused
 from mnist_lab.studies.record import write_probabilities, write_runs
 from mnist_lab.studies.results import Results
 from mnist_lab.studies.runs import FIT_SETTINGS, Plan
@@ -23,14 +22,12 @@ from mnist_lab.studies.runs import FIT_SETTINGS, Plan
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """One question: what does the setting `vary` do, over the values `over`, for every seed in `seeds`?
+    """One question: what does the setting `vary` do, over the values `over`, for each seed in `seeds`?
 
     `build(**settings)` returns a compiled Keras model. `fixed | {vary: value}` are its settings, and those of the
-    training: `epochs`, `batch_size` and `train_size` (the first images only; None for all). `over` is a tuple of
-    values, or a dict from a label to several settings at once. With `timing=True` runs go one at a time and are never
-    taken from another study, so that their `seconds` can be compared. `keep="val"` or `"test"` keeps the probabilities
-    that each run gives to the images of that split, in `img/<name>.npz`.
-
+    training: `epochs`, `batch_size` and `train_size` (the first images only). `over` holds values, or is a dict from a
+    label to several settings. With `timing=True` runs go one at a time and are never taken from another study, so that
+    their `seconds` compare. `keep="val"` or `"test"` keeps the probabilities for that split in `img/<name>.npz`.
     Raises LabError, in one line, for a setting that is unknown, unused, missing or wrong, and for repeated values.
     """
 
@@ -116,11 +113,9 @@ def run(
 ) -> Results:
     """Return the results of every run of a study: from the record if it is there, else by training it.
 
-    `seeds` and `train_size` cut a study down for a quick look. `workers` processes train at once, one thread each (all
-    cores, unless given); the results do not depend on it. What takes longer than `max_minutes` does not start. What is
-    trained is kept, run by run, in `img/<study>.local.csv`; under `mnist-lab run --record` in `img/<study>.csv`; under
-    `mnist-lab run` and pytest nothing is trained.
-
+    `seeds` and `train_size` cut a study down for a quick look. `workers` processes train at once (all cores, unless
+    given); the results do not depend on it. What takes longer than `max_minutes` does not start. Each run is kept in
+    `img/<study>.local.csv`; under `mnist-lab run --record` in `img/<study>.csv`.
     Raises LabError, before anything is trained, for what is wrong with the study, and Stopped where its user stops it.
     """
     if not isinstance(study, Study):
@@ -146,10 +141,7 @@ def run(
 def run_steps(
     study: Study, digits: Digits, workers: int | None, max_minutes: float, quick: bool, names: Mapping[object, str]
 ) -> Iterator[Plan]:
-    """As `run`; yield the plan, with the runs that there are, once they were looked for, and after each training.
-
-    A `quick` look is never recorded. `names` are those of the labels in messages, if they have others there.
-    """
+    """As `run`; yield the plan when its runs were looked for, and after each training. `quick`: do not record."""
     check_digits(digits, f"study {study.name}")
     mode = os.environ.get("MNIST_LAB_MODE", "local")
     if mode not in (modes := ("local", "replay", "record", "prune", "dry-run")):
@@ -158,7 +150,7 @@ def run_steps(
         workers = os.environ.get("MNIST_LAB_WORKERS", str(os.cpu_count() or 1))
         workers = int(workers) if workers.isdecimal() else workers
     check_integer("workers", workers, 1, 999)
-    max_minutes = 0 if mode == "dry-run" else math.inf if mode in ("record", "prune") else max_minutes
+    max_minutes = 0 if mode == "dry-run" else float("inf") if mode in ("record", "prune") else max_minutes
     recording = mode in ("record", "prune", "dry-run") and not quick
     record = (find_images() if recording else find_recorded()) / f"{study.name}.csv"
     local = find_images() / f"{study.name}.local.csv"

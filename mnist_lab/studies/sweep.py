@@ -1,7 +1,6 @@
 """Sweeps from a file: each row of `parameter.csv` is a run; its scores go to `results.csv`."""
 
 import csv
-import inspect
 import io
 import re
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from mnist_lab.studies.study import Study, run_steps
 
 SETTINGS = ("loss_function", "optimizer", "batch_size", "kernel_size", "epochs")
 COLUMNS = [*SETTINGS, "loss", "accuracy"]
-SEED = 0  # a row names none
 
 
 def sweep(
@@ -33,11 +31,8 @@ def sweep(
 
     `parameters` names a CSV file with the columns loss_function, optimizer, batch_size, kernel_size and epochs, with or
     without a header. `build(loss_function, optimizer, kernel_size)` returns a compiled Keras model. The runs are those
-    of a study, recorded in `img/sweep_<name of the file>.csv`; a row is trained again if its network or the data have
-    changed. `results` is written after each run: the same columns, then loss and accuracy.
-
-    Raises LabError, in one line and before anything is trained or written, for what is wrong in either file, naming it
-    and the line, and where a row is missing that may not be trained.
+    of a study, in `img/sweep_<name of the file>.csv`. `results` is written after each run, with loss and accuracy.
+    Raises LabError, in one line and before anything is trained or written, naming the file and the line.
     """
     parameters, results = Path(parameters), Path(results)
     check_digits(digits, "sweep")
@@ -46,9 +41,9 @@ def sweep(
         raise LabError(f"{results}, line 1: must be {','.join(COLUMNS)}, as sweep writes it")
     over = {", ".join(map(str, row)): dict(zip(SETTINGS, row, strict=True)) for row in rows}
     names = dict(zip(over, (f"{parameters}, line {line}" for line in rows.values()), strict=True))
-    study = Study("sweep_" + re.sub(r"\W", "_", parameters.stem), build, {}, "row", over, seeds=(SEED,))
+    study = Study("sweep_" + re.sub(r"\W", "_", parameters.stem), build, {}, "row", over, seeds=(0,))
     for plan in run_steps(study, digits, workers, max_minutes, False, names):
-        last = [(over[c.label], c.runs[SEED][0].iloc[-1]) for c in plan.configurations if SEED in c.runs]
+        last = [(over[c.label], c.runs[0][0].iloc[-1]) for c in plan.configurations if 0 in c.runs]
         scores = [[*settings.values(), row["val_loss"], row["val_accuracy"]] for settings, row in last]
         table = pd.DataFrame(scores, columns=COLUMNS)
         text = table.to_csv(index=False, lineterminator="\n", na_rep="nan")
@@ -68,24 +63,22 @@ def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
         raise LabError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
     lines = [(line, cells) for line, cells in lines if any(cells)]
     line, header = lines.pop(0) if lines and set(lines[0][1]) & set(SETTINGS) else (1, SETTINGS)
-    if sorted(header) != sorted(SETTINGS):
-        raise LabError(f"{path}, line {line}: columns must be {', '.join(SETTINGS)} (got {', '.join(header)})")
-    if not lines:
-        raise LabError(f"{path}: no rows; a row has {', '.join(SETTINGS)}")
-    functions = {name: loss for name, loss in vars(keras.losses).items() if inspect.isfunction(loss)}
-    losses = sorted(name for name, loss in functions.items() if "y_true" in inspect.signature(loss).parameters)
-    losses = [name for name in losses if not name.startswith(("sparse", "ctc", "circle"))]  # for other labels
-    optimizers = sorted(name for name in vars(keras.optimizers) if name[0].isupper() and "Optimizer" not in name)
+    if sorted(header) != sorted(SETTINGS) or not lines:
+        fault = f"(got {', '.join(header)})" if lines else "and then rows"
+        raise LabError(f"{path}, line {line}: columns must be {', '.join(SETTINGS)} {fault}")
     for line, cells in lines:
         where = f"{path}, line {line}"
         if len(cells) != len(header):
             fault = f"a row must have {len(header)} values, {', '.join(header)}"
             raise LabError(f"{where}: {fault} (got {','.join(cells)!r})")
         row = dict(zip(header, cells, strict=True))
-        for column, allowed in (("loss_function", losses), ("optimizer", optimizers)):
-            if row[column].lower() not in map(str.lower, allowed):
-                raise LabError(f"{where}: {column} must be one of {', '.join(allowed)} (got {row[column]!r})")
-            row[column] = next(name for name in allowed if name.lower() == row[column].lower())
+        try:
+            column, example = "loss_function", "categorical_crossentropy"
+            row[column] = keras.losses.get(row[column].lower()).__name__
+            column, example = "optimizer", "Adam"
+            row[column] = type(keras.optimizers.get(row[column])).__name__
+        except (ValueError, AttributeError):
+            raise LabError(f"{where}: {column} must be one of Keras, like {example} (got {row[column]!r})") from None
         for column, most in (("batch_size", images), ("kernel_size", side), ("epochs", 10_000)):
             if not re.fullmatch("[0-9]{1,9}", row[column]) or not 1 <= int(row[column]) <= most:
                 raise LabError(f"{where}: {column} must be an integer from 1 to {most} (got {row[column]!r})")

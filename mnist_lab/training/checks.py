@@ -45,10 +45,7 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, n
             model(tf.convert_to_tensor(train.x[:2]))
         shapes = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
     except Exception as error:
-        fault = first_line(error)
-        if isinstance(error, AttributeError):
-            fault = "return a Sequential or a functional model, not a subclass of keras.Model"
-        raise LabError(f"{name}: the model does not fit the data: {fault}") from None
+        raise LabError(f"{name}: the model does not fit the data: {first_line(error)}") from None
     for what, shape, expected in zip(("input", "output"), shapes, (train.x.shape[1:], train.y.shape[1:]), strict=True):
         if shape != expected:
             raise LabError(f"{name}: the model's {what} has shape {shape}, but the data has {expected}")
@@ -95,8 +92,8 @@ def check_start(build: Callable, settings: Mapping[str, object], train: Split, m
     if {id(variable) for variable in model.variables} & {id(variable) for variable in other.variables}:
         raise LabError(f"{name}: build() returned a layer that it had returned before; make a new one each time")
     values = [[value for layer in list_layers(one) for value in vars(layer).values()] for one in (model, other)]
-    initializers = [[one for one in found if isinstance(one, keras.initializers.Initializer)] for found in values]
-    seeds, others = ([one.seed for one in found if hasattr(one, "seed")] for found in initializers)
+    kind = keras.initializers.Initializer
+    seeds, others = ([one.seed for one in found if isinstance(one, kind) and hasattr(one, "seed")] for found in values)
     if seeds and seeds == others:
         advice = "make layers and initializers inside build(), and give them no seed"
         raise LabError(f"{name}: the initial weights do not depend on the seed; {advice}")

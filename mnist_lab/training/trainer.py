@@ -1,7 +1,6 @@
-"""Trains one compiled Keras model, fast and repeatably.
+"""Trains one compiled Keras model, fast and repeatably: an epoch is one compiled function of TensorFlow.
 
-An epoch is one compiled function of TensorFlow, which calls the model's own `train_step` or `test_step` for each batch:
-so losses, metrics, regularisation and optimizers are Keras's.
+It calls the model's own `train_step` for each batch: losses, metrics, regularisation and optimizers are Keras's.
 """
 
 import time
@@ -17,8 +16,6 @@ from mnist_lab.training.checks import first_line, list_layers, probe_model, unch
 # some layers it cannot compile at all: a network with any other layer is trained as a plain TensorFlow graph.
 XLA_LAYERS = "InputLayer Dense Dropout Activation ReLU LeakyReLU Softmax BatchNormalization LayerNormalization Flatten"
 XLA_LAYERS = {getattr(keras.layers, name) for name in f"{XLA_LAYERS} Reshape Rescaling Add Concatenate".split()}
-# these draw from TensorFlow's own generator, whose state no seed of ours reaches once a function is compiled
-UNSEEDED = ("Random", "TruncatedNormal", "Multinomial", "ParameterizedTruncatedNormal")
 
 
 class _ThreefryDropout(keras.layers.Dropout):
@@ -46,32 +43,22 @@ def to_tensors(split: Split) -> Split:
 
 
 class Trainer:
-    """A compiled model with its compiled epoch; all calls of `fit` have the shapes of `train`.
-
-    Raises LabError, in one line, where the model cannot be trained or not be repeated.
-    """
+    """A compiled model with its compiled epoch, for data of the shapes of `train`. Raises LabError."""
 
     def __init__(self, model, train: Split, batch_size: int):
         probe_model(model, train)  # builds the metrics
         self.model, self.batch_size, self.jit = model, batch_size, use_xla(model)
         with unchanged(model) as self.variables:
             try:
-                graph = self._compile(train)
+                self._compile(train)
             except (tf.errors.OpError, NotImplementedError):
                 self.jit = False  # a loss or a metric that XLA cannot compile: that, too, is decided by the model alone
-                graph = self._compile(train)
+                self._compile(train)
             except Exception as error:
                 raise LabError(f"the model cannot be trained: {first_line(error)}") from None
-        known = {id(variable.value) for variable in (*self.variables, *model.metrics_variables)}
-        traced = graph.as_graph_def()
-        nodes = [*traced.node, *(node for function in traced.library.function for node in function.node_def)]
-        unseeded = any(node.op.startswith(UNSEEDED) for node in nodes)
-        if unseeded or any(id(variable) not in known for variable in graph.variables):
-            advice = "give the layer a keras.random.SeedGenerator, or make the state one of its weights"
-            raise LabError(f"the model would not repeat, for it has state outside its layers; {advice}")
 
-    def _compile(self, train: Split) -> tf.Graph:
-        """Trace and compile an epoch, so that no epoch's time holds the compiler's; return its graph."""
+    def _compile(self, train: Split) -> None:
+        """Trace and compile an epoch, so that no epoch's time holds the compiler's."""
         self._run_steps = tf.function(self._all_steps, jit_compile=self.jit, autograph=False)
         x, y = tf.convert_to_tensor(train.x), tf.convert_to_tensor(train.y)
         order, none_left = tf.range(len(train)), tf.constant(len(train))  # compiles, and trains on the last batch alone
@@ -79,9 +66,7 @@ class Trainer:
         try:
             for layer in dropouts:
                 layer.__class__ = _ThreefryDropout  # nothing public exchanges the generator of a layer
-            graph = self._run_steps.get_concrete_function(x, y, none_left, order).graph
             self._run_steps(x, y, none_left, order)
-            return graph
         finally:
             for layer in dropouts:
                 layer.__class__ = keras.layers.Dropout
@@ -114,8 +99,8 @@ class Trainer:
     def fit(self, train: Split, *, epochs: int, seed: int, shuffle: bool = True, evaluate: dict | None = None) -> dict:
         """Train from the present weights; return the history, as `model.fit` does: a list of values for each metric.
 
-        Each epoch sees all images once, reshuffled by `seed`. After it the model is evaluated on each split of
-        `evaluate`, whose name precedes the metric's: `val_loss`. `seconds` is the training part of the epoch.
+        Each epoch sees all images once, reshuffled by `seed`, and is then evaluated on each split of `evaluate`, whose
+        name precedes the metric's: `val_loss`. `seconds` is the training part of the epoch.
         """
         train = to_tensors(train)
         evaluate = {name: to_tensors(split) for name, split in (evaluate or {}).items()}
@@ -124,7 +109,7 @@ class Trainer:
         for _ in range(epochs):
             order = shuffler.permutation(len(train)) if shuffle else np.arange(len(train))
             began = time.perf_counter()
-            epoch = self._run_epoch(train, tf.constant(order, tf.int32))
+            epoch = self.evaluate(train, tf.constant(order, tf.int32))
             epoch["seconds"] = round(time.perf_counter() - began, 4)
             for name, split in evaluate.items():
                 epoch |= {f"{name}_{metric}": value for metric, value in self.evaluate(split).items()}
@@ -132,14 +117,12 @@ class Trainer:
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         return {metric: [epoch[metric] for epoch in history] for metric in history[0]}
 
-    def _run_epoch(self, split: Split, order=None) -> dict[str, float]:
+    def evaluate(self, split: Split, order=None) -> dict[str, float]:
+        """Loss and metrics on `split`, in inference mode; with the `order` of its images, train on them."""
+        split = to_tensors(split)
         results = self._run_steps(split.x, split.y, tf.constant(0), order)
         # the shortest decimals that stand for Keras's float32, so that they read well and read back
         return {name: float(str(np.float32(value.numpy()))) for name, value in results.items()}
-
-    def evaluate(self, split: Split) -> dict[str, float]:
-        """Loss and metrics on `split`, in inference mode."""
-        return self._run_epoch(to_tensors(split))
 
     def predict(self, split: Split) -> np.ndarray:
         """The model's answers to `split` in inference mode, a row an image; float16, to take little room on disk."""
@@ -148,10 +131,7 @@ class Trainer:
 
 
 def fit(model, x, y, *, epochs=1, batch_size=32, seed=0, shuffle=True, validation_data=None) -> dict[str, list[float]]:
-    """`model.fit` by compiled epochs: trains `model` in place and returns its history, with `seconds` an epoch.
-
-    `validation_data` is a pair, images and labels. Raises LabError, in one line, for what cannot be trained.
-    """
+    """`model.fit` by compiled epochs. Raises LabError, in one line, for what cannot be trained."""
     for name, value, minimum in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
         check_integer(f"fit: {name}", value, minimum)
     train, evaluate = Split(x, y), {"val": Split(*validation_data)} if validation_data else {}

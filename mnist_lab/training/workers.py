@@ -4,10 +4,11 @@ import math
 import os
 import pickle
 import platform
+import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO
 
-import cloudpickle
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
@@ -49,18 +49,6 @@ class Job:
         return self.fit["epochs"] * 3 * self.train_size * (self.operations / 80e9 + 50e-6 / self.fit["batch_size"]) + 1
 
 
-def pack_builder(build: Callable, settings: dict, modules: set) -> bytes:
-    """Pickle a builder, its settings and what they use of the user's own modules, as these are now."""
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    return cloudpickle.dumps((build, settings))
-
-
-def estimate_seconds(jobs: list[Job], workers: int) -> float:
-    """Roughly how long the jobs take, the start of the workers included."""
-    return sum(job.seconds for job in jobs) / workers + 10
-
-
 def in_words(seconds: float) -> str:
     """A time in words: "40 seconds", "12 minutes", "3.3 hours"."""
     if seconds > 7200:
@@ -68,8 +56,8 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
 
 
-def train_all(name: str, jobs: list[Job], workers: int, file: TextIO) -> Iterator[tuple]:
-    """Train the jobs; yield each with its history and its probabilities (or None) as it ends.
+def train_all(name: str, jobs: list[Job], workers: int, estimate: float, file: TextIO) -> Iterator[tuple]:
+    """Train the jobs, in about `estimate` seconds; yield each with its history and probabilities (or None) as it ends.
 
     Shows on `file` how far it is. Raises LabError, in one line, for a run that fails, and where a worker is killed.
     """
@@ -84,7 +72,7 @@ def train_all(name: str, jobs: list[Job], workers: int, file: TextIO) -> Iterato
     # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
     in_flight = 1 if workers == 1 else "2*n_jobs"
     options = {"batch_size": batch_size, "pre_dispatch": in_flight, "return_as": "generator_unordered"}
-    with _show_progress(name, [job.seconds for job in jobs], estimate_seconds(jobs, workers), file) as done:
+    with _show_progress(name, [job.seconds for job in jobs], estimate, file) as done:
         try:
             for number, history, probabilities in Parallel(max(workers, 2), **options)(tasks):
                 if isinstance(history, str):
@@ -107,7 +95,7 @@ def _show_progress(name: str, seconds: list[float], estimate: float, file: TextI
             while not ended.is_set():
                 passed = time.monotonic() - start
                 if len(done) > finished:
-                    finished, expected = len(done), passed * sum(seconds) / sum(done)
+                    finished, expected = len(done), 10 + max(passed - 10, 1) * sum(seconds) / sum(done)
                 state = f"{finished} of {runs}" if finished else f"0 of {runs} (workers start and compile)"
                 bar.n, left = min(passed / expected, 1), in_words(max(expected - passed, 1))
                 bar.set_description_str(f"{name}: {state}; {passed:.0f} s, about {left} left")
@@ -183,11 +171,11 @@ def find_digits(data: str, digits: Digits | tuple, train_size: int) -> Digits:
 
 def _name_machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
-    try:
-        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
-        cpu = {name.strip(): value.strip() for name, _, value in lines}
-        wide = ", AVX-512" if "avx512f" in cpu["flags"].split() else ""  # the name alone says little of a kind of CPU
-        cpu = f"{cpu['model name']} (family {cpu['cpu family']}, model {cpu['model']}{wide})"
-    except (OSError, KeyError):
-        cpu = platform.processor() or platform.machine()
+    file = Path("/proc/cpuinfo")
+    text = file.read_text() if file.exists() else ""
+    found = [re.search(rf"^{name}\s*: (.*)", text, re.MULTILINE) for name in ("model name", "cpu family", "model")]
+    cpu = platform.processor() or platform.machine()
+    if all(found):
+        wide = ", AVX-512" if "avx512f" in text else ""  # the name alone says little of a kind of CPU
+        cpu = "{} (family {}, model {}{})".format(*(match[1] for match in found), wide)
     return f"python {platform.python_version()}, {packages}, {cpu}"

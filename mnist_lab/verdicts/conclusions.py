@@ -1,7 +1,7 @@
 """The conclusions as claims: read from conclusions.toml, measured in the results of their studies, and judged."""
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -16,10 +16,7 @@ from mnist_lab.verdicts.stats import check_seeds, difference, mean, median, rati
 
 
 def verdicts(*results: Results) -> Verdicts:
-    """The verdicts on all conclusions about these results, each of one study.
-
-    A second study that a conclusion needs is read from the record. Raises LabError if there is no conclusion.
-    """
+    """The verdicts on all conclusions about these results. A second study that one needs is read from the record."""
     for item in results:
         if not isinstance(item, Results):
             raise LabError(f"verdicts: expected Results, as lab.run returns, got {type(item).__name__}")
@@ -55,28 +52,11 @@ def accuracy(results: Results, value: object, metric: str = "val_accuracy") -> p
     return runs
 
 
-def accuracy_2018(results: Results, loss: str) -> pd.Series:
-    """What Keras called accuracy in 2018: with binary cross-entropy it was the binary accuracy."""
-    return accuracy(results, loss, "val_binary_accuracy" if loss == "binary_crossentropy" else "val_accuracy")
-
-
-def at_chance(results: Results, value: object) -> pd.Series:
-    return accuracy(results, value) < 20
-
-
-def gap(results: Results, value: object, metric: str = "clean_accuracy") -> pd.Series:
-    return accuracy(results, value, metric) - accuracy(results, value)
-
-
 def late_change(results: Results, value: object, metric: str = "val_accuracy") -> np.ndarray:
     """The mean of epochs 46 to 50 minus that of epochs 10 to 14 of the same run."""
-    runs = curves(results, value, metric).to_numpy()
-    return check_seeds(runs[:, 45:50].mean(axis=1) - runs[:, 9:14].mean(axis=1), f"study {results.name}, {metric}")
-
-
-def seconds(results: Results, value: object) -> np.ndarray:
-    """The time of a typical epoch."""
-    return check_seeds(curves(results, value, "seconds").median(axis=1), f"study {results.name}, time of {value}")
+    runs = curves(results, value, metric)
+    change = runs.iloc[:, 45:50].mean(axis=1) - runs.iloc[:, 9:14].mean(axis=1)
+    return check_seeds(change, f"study {results.name}, {metric}")
 
 
 def paired(a: pd.Series, b: pd.Series, estimate: Callable, weight: float = 1):
@@ -85,8 +65,18 @@ def paired(a: pd.Series, b: pd.Series, estimate: Callable, weight: float = 1):
     return estimate(check_seeds(differences, "differences per seed, which need the same seeds"))
 
 
-MEASURES = (accuracy, accuracy_2018, at_chance, gap, late_change, seconds)
-MEASURES = {measure.__name__: measure for measure in MEASURES}
+BINARY = "binary_crossentropy"
+MEASURES = {
+    "accuracy": accuracy,
+    # what Keras called accuracy in 2018: with binary cross-entropy it was the binary accuracy
+    "accuracy_2018": lambda results, loss: accuracy(
+        results, loss, "val_binary_accuracy" if loss == BINARY else "val_accuracy"
+    ),
+    "at_chance": lambda results, value: accuracy(results, value) < 20,
+    "gap": lambda results, value, metric="clean_accuracy": accuracy(results, value, metric) - accuracy(results, value),
+    "late_change": late_change,
+    "seconds": lambda results, value: check_seeds(curves(results, value, "seconds").median(axis=1), "seconds"),
+}
 ESTIMATES = {
     "share": share,
     "paired_mean": partial(paired, estimate=mean),
@@ -95,18 +85,8 @@ ESTIMATES = {
 }
 
 
-def make_claims(
-    text: str,
-    of: Sequence,
-    minus: Sequence | None = None,
-    measure: str = "accuracy",
-    metric: str | None = None,
-    estimate: str | None = None,
-    below: float | None = None,
-    above: float = 0,
-    **claim,
-) -> list[Claim]:
-    """A claim about each value in `of`, or each pair with a value in `minus`, which `text` holds in braces."""
+def make_claims(text, of, minus=None, measure="accuracy", metric=None, estimate=None, below=None, above=0, **claim):
+    """A list of claims about each value in `of`, or each pair with a value in `minus`, which `text` holds in braces."""
     quantity = partial(MEASURES[measure], metric=metric) if metric else MEASURES[measure]
     limit = above if below is None else below
     if measure == "seconds":
@@ -122,14 +102,10 @@ def make_claims(
     return [Claim(text.format(*args), partial(estimate_of, args), limit, below is None, **claim) for args in pairs]
 
 
-def read_conclusions() -> list[Conclusion]:
-    """The conclusions of conclusions.toml."""
-    tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    for table in tables.values():
-        for name in {"claims", "as_read", "narrows"} & set(table):
-            table[name] = [claim for each in table[name] for claim in make_claims(**each)]
-    return [Conclusion(id, **table) for id, table in tables.items()]
-
-
-CONCLUSIONS = [conclusion for conclusion in read_conclusions() if not conclusion.studies[0].startswith("followup")]
-STUDIES = tuple(dict.fromkeys(study for conclusion in CONCLUSIONS for study in conclusion.studies))
+_tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+for _table in _tables.values():
+    for _name in {"claims", "as_read", "narrows"} & set(_table):
+        _table[_name] = [claim for each in _table[_name] for claim in make_claims(**each)]
+CONCLUSIONS = [Conclusion(id, **table) for id, table in _tables.items()]
+FIRST = [conclusion for conclusion in CONCLUSIONS if not conclusion.studies[0].startswith("followup")]
+STUDIES = tuple(dict.fromkeys(study for conclusion in FIRST for study in conclusion.studies))

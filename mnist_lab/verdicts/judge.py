@@ -1,12 +1,9 @@
 """From claims to a verdict; and the comparison of a study's values with one of them.
 
-A conclusion is *reproduced* if the 95 % intervals of all its claims lie on the claimed side of the limit. It is
-*contradicted* if for some claim the opposite holds: by its interval, and by its one-sided p-value after Holm's
-correction over all claims (at 5 %). Else it is *inconclusive*. It is an *artefact* if it is not reproduced, but would
-be with the figure that was read in 2018.
-
-A follow-up has a fourth outcome, *no difference that matters*: it is not contradicted, and the interval of each claim
-lies on the claimed side of 0 or within the margin on both sides of it.
+*Reproduced*: the 95 % intervals of all claims lie on the claimed side of the limit. *Contradicted*: for some claim the
+opposite holds, by its interval and by its one-sided p-value after Holm's correction (at 5 %). Else *inconclusive*; an
+*artefact* if the figure that was read in 2018 would reproduce it; and in a follow-up *no difference that matters* if
+each interval lies on the claimed side, or within the margin on both sides of the limit.
 """
 
 from collections.abc import Callable
@@ -27,10 +24,7 @@ UNITS = {"pp": ("+.2f", " pp"), "%": (".2f", " %"), "loss": ("+.4f", ""), "ratio
 
 @dataclass(frozen=True)
 class Claim:
-    """The claim that a quantity lies above a limit, or below it. `margin` is the smallest difference that matters.
-
-    `measure` takes the results of the conclusion's studies, in their order.
-    """
+    """The claim that what `measure` estimates lies above a limit, or below; `margin` is the least that matters."""
 
     text: str
     measure: Callable[..., Estimate]
@@ -44,10 +38,7 @@ class Claim:
         return f"{self.text} {'>' if self.above else '<'} {limit}"
 
     def support(self, estimate: Estimate) -> list[float]:
-        """How far on the claimed side of the limit the interval begins, the estimate lies and the interval ends.
-
-        In units of the margin. The claim holds if all three are above 0, and its opposite if all are below.
-        """
+        """How far on the claimed side of the limit, in margins, the interval begins, the estimate is, and it ends."""
         side = 1 if self.above else -1
         return sorted(side * (x - self.limit) / self.margin for x in (estimate.low, estimate.value, estimate.high))
 
@@ -58,7 +49,7 @@ class Conclusion:
 
     All claims must hold; without `all_claims`, one is enough. `as_read` are the claims with the figure that was read
     in 2018, if that is another; `narrows` are claims that may hold beside a contradiction. `fourth_outcome` allows it.
-    What is not `judged` is only reported. `rule` says all this in words.
+    `rule` says all this in words.
     """
 
     id: str
@@ -70,7 +61,6 @@ class Conclusion:
     as_read: list[Claim] = field(default_factory=list)
     narrows: list[Claim] = field(default_factory=list)
     fourth_outcome: bool = False
-    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,25 +73,19 @@ class Verdict:
     estimate: Estimate | str
     addition: str = ""
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """What is shown of it: claim, estimate, verdict and rule."""
+        estimate, seeds = self.estimate, ""
+        if isinstance(estimate, Estimate):
+            estimate = estimate.format(*UNITS[self.claim.unit])
+            seeds = f" ({self.estimate.seeds} seeds)" * (self.verdict == "inconclusive")
+        verdict = f"{self.verdict}{seeds}{self.addition}"
+        return {"claim": str(self.claim), "estimate": estimate, "verdict": verdict, "rule": self.conclusion.rule}
+
     def __str__(self) -> str:
         title = f"{self.conclusion.id}: {self.conclusion.text}"
-        parts = {"claim": self.claim_text, "estimate": self.estimate_text, "verdict": self.verdict_text}
-        lines = [f"  {name:9} {part}" for name, part in (parts | {"rule": self.conclusion.rule}).items()]
-        return "\n".join([title, *lines])
-
-    @property
-    def claim_text(self) -> str:
-        return str(self.claim) if self.conclusion.judged else self.claim.text
-
-    @property
-    def estimate_text(self) -> str:
-        judged = isinstance(self.estimate, Estimate)
-        return self.estimate.format(*UNITS[self.claim.unit]) if judged else self.estimate
-
-    @property
-    def verdict_text(self) -> str:
-        seeds = f" ({self.estimate.seeds} seeds)" if self.verdict == "inconclusive" else ""
-        return f"{self.verdict}{seeds}{self.addition}"
+        return "\n".join([title, *(f"  {name:9} {text}" for name, text in self.texts.items())])
 
 
 class Verdicts(tuple):
@@ -111,18 +95,13 @@ class Verdicts(tuple):
         return "\n\n".join(map(str, self))
 
     def _repr_html_(self) -> str:
-        rows = [
-            {
-                "conclusion": f"<b>{v.conclusion.id}</b>: {v.conclusion.text}"
-                f"<details><summary>rule</summary>{v.conclusion.rule}</details>",
-                "claim": escape(v.claim_text),
-                "estimate": escape(v.estimate_text),
-                "verdict": f"<b>{v.verdict_text}</b>",
-            }
-            for v in self
-        ]
+        rows = [{name: escape(text) for name, text in verdict.texts.items()} for verdict in self]
+        for row, verdict in zip(rows, self, strict=True):
+            rule = f"<details><summary>rule</summary>{row.pop('rule')}</details>"
+            row["conclusion"] = f"<b>{verdict.conclusion.id}</b>: {verdict.conclusion.text}{rule}"
+        table = pd.DataFrame(rows, columns=["conclusion", "claim", "estimate", "verdict"])
         with pd.option_context("display.max_colwidth", None):
-            return pd.DataFrame(rows).to_html(escape=False, index=False, justify="left")
+            return table.to_html(escape=False, index=False, justify="left")
 
 
 def judge(conclusion: Conclusion, *results: Results) -> Verdict:
@@ -137,8 +116,6 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     except LabError as error:
         return Verdict(conclusion, "cannot be judged", conclusion.claims[0], str(error))
     pairs = list(zip(conclusion.claims, estimates, strict=True))
-    if not conclusion.judged:
-        return Verdict(conclusion, "reported, not judged", *pairs[0])
     low, middle, high = np.array([claim.support(estimate) for claim, estimate in pairs]).T
     if not conclusion.all_claims:  # "one claim holds" is judged by its negation, "all opposites hold"
         low, middle, high = -high, -middle, -low
@@ -163,9 +140,9 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
 
 
 def compare(results: Results, reference: object, metric: str = "val_accuracy") -> pd.DataFrame:
-    """A table of `metric` at the last epoch: each value minus `reference`, accuracies in percentage points (pp).
+    """A table of `metric` at the last epoch: each value − `reference`, accuracies in pp, with Welch's 95 % interval.
 
-    One row per value, with Welch's 95 % interval. Raises LabError where `reference` or a finite number is missing.
+    Raises LabError where `reference` or a finite number is missing.
     """
     last, where = results.last(metric), f"compare: {results.name}"
     if reference not in last:

@@ -30,6 +30,17 @@ class Estimate:
         return f"{value}{unit}, 95 % CI [{low}, {high}]"
 
 
+def _from_test(value: float, seeds: int, test: Callable) -> Estimate:
+    """An estimate from `test(limit, side)`, one of scipy's."""
+
+    def test_quietly(limit: float, side: str):
+        with warnings.catch_warnings(action="ignore"):  # about a group of equal numbers, for which it is right
+            return test(limit, side)
+
+    interval = test_quietly(0.0, "two-sided").confidence_interval()
+    return Estimate(float(value), *interval, seeds, lambda limit, side: test_quietly(limit, side).pvalue)
+
+
 def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
     """Estimate mean(a) − mean(b) for two unpaired groups of runs, one number per seed: Welch's t interval.
 
@@ -37,35 +48,26 @@ def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
     """
     a, b = check_seeds(a, "difference"), check_seeds(b, "difference")
 
-    def p_value(limit, side):
+    def test(limit, side):
+        if side == "two-sided":
+            return scipy.stats.ttest_ind(a, b, equal_var=False)
         return scipy.stats.permutation_test(
             (a - limit, b), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis), alternative=side, rng=0
-        ).pvalue
+        )
 
-    with warnings.catch_warnings(action="ignore"):  # scipy warns about a group of equal numbers; its interval is right
-        interval = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval()
-    return Estimate(a.mean() - b.mean(), *interval, min(len(a), len(b)), p_value)
+    return _from_test(a.mean() - b.mean(), min(len(a), len(b)), test)
 
 
 def mean(values: np.ndarray) -> Estimate:
     """Estimate the mean of one number per seed: one-sample t interval and test."""
-
-    def test(limit=0.0, side="two-sided"):
-        with warnings.catch_warnings(action="ignore"):  # as in `difference`
-            return scipy.stats.ttest_1samp(values, limit, alternative=side)
-
-    interval = test().confidence_interval()
-    return Estimate(values.mean(), *interval, len(values), lambda limit, side: test(limit, side).pvalue)
+    test = partial(scipy.stats.ttest_1samp, values)
+    return _from_test(np.mean(values), len(values), lambda limit, side: test(limit, alternative=side))
 
 
 def median(values: np.ndarray) -> Estimate:
     """Estimate the median of one number per seed: order-statistic interval of at least 95 %, and sign test."""
-
-    def test(limit=0.0, side="two-sided"):
-        return scipy.stats.quantile_test(values, q=limit, alternative=side)
-
-    interval = test().confidence_interval()
-    return Estimate(float(np.median(values)), *interval, len(values), lambda limit, side: test(limit, side).pvalue)
+    test = partial(scipy.stats.quantile_test, values)
+    return _from_test(np.median(values), len(values), lambda limit, side: test(q=limit, alternative=side))
 
 
 def ratio(a: np.ndarray, b: np.ndarray) -> Estimate:
@@ -78,10 +80,10 @@ def ratio(a: np.ndarray, b: np.ndarray) -> Estimate:
 def share(hits: np.ndarray) -> Estimate:
     """Estimate the share of runs, in percent, in which a condition is true: Clopper-Pearson interval, binomial test."""
     count, runs = int(hits.sum()), len(hits)
+    low, high = scipy.stats.binomtest(count, runs).proportion_ci(method="exact")
     test = partial(scipy.stats.binomtest, count, runs)
-    low, high = test().proportion_ci(method="exact")
     estimates = 100 * count / runs, 100 * low, 100 * high
-    return Estimate(*estimates, runs, lambda limit, side: test(limit / 100, side).pvalue)
+    return Estimate(*estimates, runs, lambda limit, side: test(limit / 100, alternative=side).pvalue)
 
 
 def adjust(p_values: np.ndarray) -> np.ndarray:

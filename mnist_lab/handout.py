@@ -1,0 +1,58 @@
+"""Hand-outs of notebooks: a page with the answers, and for students a notebook and a page without them."""
+
+import re
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
+
+from mnist_lab.execute import read_notebook
+from mnist_lab.files import find_project
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def write_handouts(names: list[str]) -> None:
+    """Write `solutions/NAME.html`, `student/NAME.ipynb` and `student/NAME.html` to the project's folder `handouts`.
+
+    `names` are paths of notebooks; without any, all. Raises LabError for what is not a notebook.
+    """
+    folder = find_project() / "handouts"
+    paths = [Path(name) for name in names] or sorted((find_project() / "notebooks").glob("*.ipynb"))
+    for kind in ("solutions", "student"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        _, notebook = read_notebook(path)
+        student = remove_solutions(notebook)
+        (folder / "student" / path.name).write_text(f"{nbformat.writes(student)}\n", encoding="utf-8")
+        for kind, version in (("solutions", notebook), ("student", student)):
+            page = render(version, path.stem)
+            page = page.replace("<details>", "<details open>") if kind == "solutions" else page
+            (folder / kind / f"{path.stem}.html").write_text(page, encoding="utf-8")
+        print(f"{path}: solutions and student version in {folder}/")
+
+
+def remove_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without the cells that have the tag `solution`; one empty cell stands for those of an exercise."""
+    cells, before = [], False
+    for cell in notebook.cells:
+        solution = "solution" in cell.metadata.get("tags", [])
+        if solution and not before:
+            cells.append(nbformat.v4.new_code_cell("# your code here", id=f"{cell.id}-yours"))
+        cells.append(cell)
+        before = solution
+    remover = TagRemovePreprocessor(remove_cell_tags=("solution",), enabled=True)
+    student, _ = remover(nbformat.from_dict({**notebook, "cells": cells}), {})
+    return student
+
+
+def render(notebook: nbformat.NotebookNode, title: str) -> str:
+    """A notebook as a page that asks for nothing from a network; its links to notebooks lead to their pages."""
+    linked = nbformat.from_dict(notebook)
+    for cell in linked.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\((\w+)\.ipynb\)", r"(\1.html)", cell.source)
+    exporter = HTMLExporter(template_name="handout", extra_template_basedirs=[str(TEMPLATES)], embed_images=True)
+    page, _ = exporter.from_notebook_node(linked, {"metadata": {"name": title}})
+    return page
