@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from traitlets import Bool, Bytes, List
 
+from mnist_lab.data import load_digits
 from mnist_lab.errors import LabError
 from mnist_lab.plots import plot_digits
 
@@ -42,8 +43,7 @@ class DigitPad(AnyWidget):
     """A square to draw in, with the probabilities that a Keras model gives to each digit, after every stroke.
 
     `model` takes images `(n, 784)` or `(n, 28, 28, 1)`; a switch decides whether they went through `center_digit`.
-    Under `mnist-lab run` and pytest, where nobody can draw, `example`, a picture `(28, 28)`, is shown both ways.
-    Raises LabError without the package anywidget.
+    Where nobody can draw (`mnist-lab run`, pytest) it shows `example`, `(28, 28)`. Raises LabError without anywidget.
     """
 
     _esm, _css = FOLDER / "pad.js", FOLDER / "pad.css"
@@ -52,11 +52,12 @@ class DigitPad(AnyWidget):
     picture = Bytes().tag(sync=True)  # what the model gets, 28 x 28, a byte each
     probabilities = List().tag(sync=True)
 
-    def __init__(self, model, example: np.ndarray):
+    def __init__(self, model, example: np.ndarray | None = None):
         if AnyWidget is object:
             raise LabError("DigitPad needs the package anywidget: pip install anywidget")
         super().__init__()
-        self.example, shape = example, (1, *model.input_shape[1:])
+        self.example = load_digits("image").test.x[0, ..., 0] if example is None else example
+        shape = (1, *model.input_shape[1:])
         self.predict = lambda picture: np.asarray(model(picture.reshape(shape), training=False))[0]
         self.observe(self._predict, ["pixels", "centred"])
 
