@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from traitlets import Bool, Bytes, List
+from traitlets import Bool, Bytes, CBytes, List
 
 from mnist_lab.data import load_digits
 from mnist_lab.errors import LabError
@@ -47,7 +47,7 @@ class DigitPad(AnyWidget):
     """
 
     _esm, _css = FOLDER / "pad.js", FOLDER / "pad.css"
-    pixels = Bytes().tag(sync=True)  # the drawing, 140 x 140, a byte each
+    pixels = CBytes().tag(sync=True)  # the drawing, 140 x 140, a byte each; a browser sends a memoryview
     centred = Bool(True).tag(sync=True)
     picture = Bytes().tag(sync=True)  # what the model gets, 28 x 28, a byte each
     probabilities = List().tag(sync=True)

@@ -47,7 +47,7 @@ def plot_curves(
             row[0].set_ylabel(f"{metric} (%)" if is_accuracy(metric) else metric)
         if columns == 2:
             _draw_seeds(row[1], results, f"val_{metric}", label)
-            if sum(len(str(value)) for value in results.runs) > 24:  # these names are in the legend, in this order
+            if sum(len(str(value)) for value in results.runs) > 20:  # these names are in the legend, in this order
                 row[1].tick_params(labelbottom=False)
     axes[0, 0].set_title("each seed, and their mean" if columns == 1 else "mean over seeds ± 1 standard deviation")
     if columns == 2:
@@ -66,7 +66,7 @@ def plot_gap(results: Results, label: str | None = None) -> Figure:
     title, label = "training (evaluation mode) −\nvalidation accuracy (pp)", label or results.vary
     _draw_curves(axes, {value: 100 * (clean[value] - validation[value]) for value in clean}, title, label)
     axes.axhline(0, color="black", linewidth=1)
-    axes.set_title("how far training is above validation: mean over seeds ± 1 standard deviation")
+    axes.set_title("mean over seeds ± 1 standard deviation")
     figure.legend(*axes.get_legend_handles_labels(), title=label, loc="outside right upper")
     return figure
 

@@ -1,6 +1,7 @@
 """A student's ten minutes in JupyterLab, in a real browser."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -81,8 +82,8 @@ def run(page, command):
     time.sleep(1)
 
 
-@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))])
-def test_a_notebook_runs_from_top_to_bottom_and_its_answers_stay_folded(page, name):
+def run_all(page, name):
+    """Open a notebook, run all its cells, save it, and look at the saved file."""
     open_notebook(page, name)
     before = (page.folder / name).stat().st_mtime_ns
     run(page, "Run All Cells")
@@ -93,6 +94,11 @@ def test_a_notebook_runs_from_top_to_bottom_and_its_answers_stay_folded(page, na
     code = [cell for cell in json.loads((page.folder / name).read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     assert not [cell["source"] for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "notebooks").glob("[0-5]*.ipynb"))])
+def test_a_notebook_runs_from_top_to_bottom_and_its_answers_stay_folded(page, name):
+    run_all(page, name)
 
 
 def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(page):
@@ -116,3 +122,30 @@ def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(p
     page.locator(".jp-Cell").nth(4).click()
     run(page, "Run Selected Cell and All Below")
     wait_for(lambda: "mlp has changed since this Study was made" in "".join(shown()))
+
+
+def test_digits_drawn_with_the_mouse_are_predicted(page):
+    run_all(page, "6_draw.ipynb")
+    page.locator(".digit-pad").scroll_into_view_if_needed()
+    box = page.locator(".pad").bounding_box()
+    strokes = {
+        1: [(0.5, 0.2), (0.5, 0.8)],
+        7: [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)],
+        0: [(0.5 + 0.15 * math.sin(t / 3), 0.5 - 0.28 * math.cos(t / 3)) for t in range(20)],
+    }
+    percent = page.locator(".digit-pad .row").all_inner_texts
+    for digit, points in strokes.items():
+        for number, (x, y) in enumerate(points):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+            if not number:
+                page.mouse.down()
+        page.mouse.up()
+        wait_for(lambda: any("%" in text for text in percent()))
+        time.sleep(1)
+        values = [int(re.search(r"(\d+) %", text)[1]) for text in percent()]
+        assert values.index(max(values)) == digit, values
+        if digit == 0:
+            page.get_by_role("button", name="Undo").click()
+        else:
+            page.get_by_role("button", name="Clear").press("Enter")
+        wait_for(lambda: not any("%" in text for text in percent()))

@@ -34,7 +34,7 @@ def test_where_and_how_large_a_digit_is_drawn_makes_no_difference():
 def test_each_stroke_is_predicted_raw_or_centred(shape):
     pad, drawing = make_pad(shape), np.zeros((140, 140), np.uint8)
     drawing[0:50, 0:10] = 255  # in a corner
-    pad.pixels = drawing.tobytes()
+    pad.set_state({"pixels": memoryview(drawing.tobytes())})  # as a browser sends it
     centred = draw.center_digit(drawing / 255)
     np.testing.assert_allclose(pad.probabilities, centred.sum(axis=1)[4:24:2], rtol=1e-5)
     pad.centred = False
