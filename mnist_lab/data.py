@@ -84,7 +84,7 @@ def check_digits(digits: object, name: str) -> None:
         split = getattr(digits, part)
         if not len(split.x) == len(split.y) > 0:
             raise LabError(f"{name}: digits.{part} has {len(split.x)} images and {len(split.y)} labels")
-        if not all(np.isfinite(array).all() for array in (split.x, split.y)):
+        if not all(array.dtype.kind in "biuf" and np.isfinite(array).all() for array in (split.x, split.y)):
             raise LabError(f"{name}: digits.{part} must hold finite numbers")
 
 

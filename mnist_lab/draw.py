@@ -9,7 +9,6 @@ from traitlets import Bool, Bytes, CBytes, List
 
 from mnist_lab.data import load_digits
 from mnist_lab.errors import LabError
-from mnist_lab.plots import plot_digits
 
 try:
     from anywidget import AnyWidget
@@ -57,8 +56,7 @@ class DigitPad(AnyWidget):
             raise LabError("DigitPad needs the package anywidget: pip install anywidget")
         super().__init__()
         self.example = load_digits("image").test.x[0, ..., 0] if example is None else example
-        shape = (1, *model.input_shape[1:])
-        self.predict = lambda picture: np.asarray(model(picture.reshape(shape), training=False))[0]
+        self.predict = lambda picture: np.asarray(model(picture.reshape(1, *model.input_shape[1:]), training=False))[0]
         self.observe(self._predict, ["pixels", "centred"])
 
     def _predict(self, change) -> None:
@@ -74,6 +72,8 @@ class DigitPad(AnyWidget):
     def _repr_mimebundle_(self, **options):
         if os.environ.get("MNIST_LAB_MODE", "local") == "local":
             return super()._repr_mimebundle_(**options)
+        from mnist_lab.plots import plot_digits
+
         pictures = {"raw": self.example, "centred": center_digit(self.example)}
         titles = [f"{name}: predicted {self.predict(picture).argmax()}" for name, picture in pictures.items()]
         png, metadata = plot_digits(np.array([*pictures.values()]), titles)._repr_png_()

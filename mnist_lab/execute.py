@@ -96,7 +96,6 @@ async def execute(paths: list[Path], settings: dict[str, str], kernels: int, sto
     A file is replaced once all its cells were executed. All kernels are killed, and files stay as they were, when the
     caller appends to `stops`. Raises LabError, at first, for what is not a notebook.
     """
-    dry = settings.get("MNIST_LAB_MODE") == "dry-run"
-    clients = [_Client(path, stops, dry) for path in dict.fromkeys(paths)]
+    clients = [_Client(path, stops, settings.get("MNIST_LAB_MODE") == "dry-run") for path in dict.fromkeys(paths)]
     env, free = {**os.environ, **settings}, asyncio.Semaphore(kernels)
     return all(await asyncio.gather(*(client.run(env, free) for client in clients)))

@@ -10,8 +10,6 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from mnist_lab.execute import read_notebook
 from mnist_lab.files import find_project
 
-TEMPLATES = Path(__file__).with_name("templates")
-
 
 def write_handouts(names: list[str]) -> None:
     """Write `solutions/NAME.html`, `student/NAME.ipynb` and `student/NAME.html` to the project's folder `handouts`.
@@ -27,8 +25,7 @@ def write_handouts(names: list[str]) -> None:
         student = remove_solutions(notebook)
         (folder / "student" / path.name).write_text(f"{nbformat.writes(student)}\n", encoding="utf-8")
         for kind, version in (("solutions", notebook), ("student", student)):
-            page = render(version, path.stem)
-            page = page.replace("<details>", "<details open>") if kind == "solutions" else page
+            page = render(version, path.stem).replace("<details>", f"<details{' open' * (kind == 'solutions')}>")
             (folder / kind / f"{path.stem}.html").write_text(page, encoding="utf-8")
         print(f"{path}: solutions and student version in {folder}/")
 
@@ -53,6 +50,5 @@ def render(notebook: nbformat.NotebookNode, title: str) -> str:
     for cell in linked.cells:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\((\w+)\.ipynb\)", r"(\1.html)", cell.source)
-    exporter = HTMLExporter(template_name="handout", extra_template_basedirs=[str(TEMPLATES)], embed_images=True)
-    page, _ = exporter.from_notebook_node(linked, {"metadata": {"name": title}})
-    return page
+    exporter = HTMLExporter(template_name="handout", extra_template_basedirs=[f"{Path(__file__).parent}/templates"])
+    return exporter.from_notebook_node(linked, {"metadata": {"name": title}})[0]

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "mnist_lab"
 FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 LAYERS = [  # a module imports from its own layer and those below
     {"mnist_lab", "mnist_lab.__main__"},
-    {"mnist_lab.plots", "mnist_lab.execute"},
+    {"mnist_lab.plots", "mnist_lab.execute", "mnist_lab.handout", "mnist_lab.draw"},
     {"mnist_lab.verdicts", "mnist_lab.figures"},
     {"mnist_lab.studies"},
     {"mnist_lab.training", "mnist_lab.keras", "mnist_lab.layers"},
@@ -57,7 +57,7 @@ def test_the_package_stays_small():
     lines = {module: len(path.read_text().splitlines()) for module, path in FILES.items()}
     assert max(lines.values()) <= 290
     assert sum(lines.values()) <= 2900
-    assert sum(len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")) <= 3000
+    assert sum(len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")) <= 3300
 
 
 def test_private_attributes_of_keras_are_used_only_where_they_are_named():

@@ -47,6 +47,7 @@ def test_each_stroke_is_predicted_raw_or_centred(shape):
 
 
 def test_where_nobody_can_draw_a_picture_is_shown(monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_MODE", "local")
     assert "application/vnd.jupyter.widget-view+json" in make_pad()._repr_mimebundle_()[0]
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
     data, metadata = make_pad()._repr_mimebundle_()

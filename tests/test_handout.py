@@ -49,7 +49,7 @@ def test_pages_are_complete_and_ask_for_nothing(project, capsys):
     shown = new_output("display_data", data=data, metadata={"image/png": metadata})
     cells = [
         new_markdown_cell(
-            "# Title\n\nTo [the next](other.ipynb)\n\n<details><summary>Why?</summary>Because.</details>"
+            "# Title\n\nTo [the next](other.ipynb)\n\n<details><summary>Why?</summary>\n\nSo.\n\n</details>"
         ),
         new_code_cell("figure", outputs=[shown]),
         new_code_cell("secret", metadata={"tags": ["solution"]}),
@@ -63,6 +63,7 @@ def test_pages_are_complete_and_ask_for_nothing(project, capsys):
         assert not re.findall(r"<script|<link|@import|(?:src|href)=[\"']?(?:https?:)?//|url\([\"']?http", page)
         assert 'alt="2 images of digits: one; two"' in page
         assert 'href="other.html"' in page
+        assert page.index("Why?") < page.index("<p>So.</p>") < page.index("</details>")
     assert ("secret" in pages["solutions"], "secret" in pages["student"]) == (True, False)
     assert ("<details open>" in pages["solutions"], "<details open>" in pages["student"]) == (True, False)
     assert "your code here" in (folder / "student" / "n.ipynb").read_text()

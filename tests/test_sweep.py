@@ -72,10 +72,16 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"{HEADER}\n\n", ": no rows; a row has loss_function, optimizer,"),
-        ("poison,Adam,50,3,1", r", line 1: loss_function must be one of binary_crossentropy, .*\(got 'poison'\)"),
-        ("sparse_categorical_crossentropy,Adam,50,3,1", r", line 1: loss_function .*\(got 'sparse_categorical"),
-        ("poisson,Adams,50,3,1", r", line 1: optimizer must be one of Adadelta, .*\(got 'Adams'\)"),
+        (f"{HEADER}\n\n", ", line 1: columns must be loss_function, .*epochs and then rows"),
+        (
+            "poison,Adam,50,3,1",
+            r", line 1: loss_function must be one of Keras, like categorical_crossentropy \(got 'poison'\)",
+        ),
+        (
+            "sparse_categorical_crossentropy,Adam,50,3,1",
+            ", line 1: the labels are one-hot; use categorical_crossentropy, not sparse_",
+        ),
+        ("poisson,Adams,50,3,1", r", line 1: optimizer must be one of Keras, like Adam \(got 'Adams'\)"),
         (f"{HEADER}\n{ROWS[0]}\npoisson,Adam,0,3,1", r", line 3: batch_size must be an integer from 1 to 200 .*'0'\)"),
         ("poisson,Adam,201,3,1", ", line 1: batch_size must be an integer from 1 to 200"),
         ("poisson,Adam,50,3.0,1", r", line 1: kernel_size must be an integer from 1 to 28 \(got '3.0'\)"),
@@ -84,7 +90,7 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
         ("poisson,Adam,50,3,\u0663", ", line 1: epochs must be an integer"),
         ("poisson,Adam,50,3", r", line 1: a row must have 5 values.*\(got 'poisson,Adam,50,3'\)"),
         (f"{ROWS[0]}\n\n{ROWS[0]}", ", line 3: the same run as line 1; keep one of them"),
-        (HEADER.replace("_size,e", ",e"), ", line 1: columns must be loss_function, .*kernel, epochs"),
+        (HEADER.replace("_size,e", ",e") + f"\n{ROWS[0]}", ", line 1: columns must be loss_function, .*kernel, epochs"),
         (f'{ROWS[0]}\n"poisson,Adam,50,3,1', ", line 2: not CSV"),
     ],
 )

@@ -196,8 +196,8 @@ def find_difference(new: dict, old: dict) -> tuple[int, str]:
     """In how many lines two descriptions differ, and the first such: "batch_size: 32 (recorded: 128)"."""
     lines = [json.dumps(one, indent=0).replace(r"\n", "\n").replace('"', "").splitlines() for one in (new, old)]
     only = [[line.strip(" ,") for line in lines[k] if line not in lines[1 - k]] or ["nothing"] for k in (0, 1)]
-    name, *_ = only[0][0].partition(" ")
-    return sum(map(len, only)), f"{only[0][0]} (recorded: {only[1][0].removeprefix(f'{name} ')})"
+    name = f"{only[0][0].partition(': ')[0]}: "
+    return sum(map(len, only)), f"{only[0][0]} (recorded: {only[1][0].removeprefix(name)})"
 
 
 def find_key(model, code: Code, source: str, fit: dict) -> str:

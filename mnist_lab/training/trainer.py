@@ -50,15 +50,20 @@ class Trainer:
         self.model, self.batch_size, self.jit = model, batch_size, use_xla(model)
         with unchanged(model) as self.variables:
             try:
-                self._compile(train)
+                graph = self._compile(train)
             except (tf.errors.OpError, NotImplementedError):
                 self.jit = False  # a loss or a metric that XLA cannot compile: that, too, is decided by the model alone
-                self._compile(train)
+                graph = self._compile(train)
             except Exception as error:
                 raise LabError(f"the model cannot be trained: {first_line(error)}") from None
+        known = {id(variable.value) for variable in (*self.variables, *model.metrics_variables)}
+        if any(id(variable) not in known for variable in graph.variables):
+            raise LabError(
+                "the model has state outside its layers; give each random layer a keras.random.SeedGenerator"
+            )
 
-    def _compile(self, train: Split) -> None:
-        """Trace and compile an epoch, so that no epoch's time holds the compiler's."""
+    def _compile(self, train: Split) -> tf.Graph:
+        """Trace and compile an epoch, so that no epoch's time holds the compiler's; return its graph."""
         self._run_steps = tf.function(self._all_steps, jit_compile=self.jit, autograph=False)
         x, y = tf.convert_to_tensor(train.x), tf.convert_to_tensor(train.y)
         order, none_left = tf.range(len(train)), tf.constant(len(train))  # compiles, and trains on the last batch alone
@@ -66,7 +71,9 @@ class Trainer:
         try:
             for layer in dropouts:
                 layer.__class__ = _ThreefryDropout  # nothing public exchanges the generator of a layer
+            graph = self._run_steps.get_concrete_function(x, y, none_left, order).graph
             self._run_steps(x, y, none_left, order)
+            return graph
         finally:
             for layer in dropouts:
                 layer.__class__ = keras.layers.Dropout

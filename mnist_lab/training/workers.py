@@ -26,8 +26,6 @@ from mnist_lab.training.backend import keras, tf
 from mnist_lab.training.checks import build_model, first_line
 from mnist_lab.training.trainer import Trainer, to_tensors
 
-CLEAN = 10_000  # training images that are evaluated in inference mode
-
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -51,9 +49,8 @@ class Job:
 
 def in_words(seconds: float) -> str:
     """A time in words: "40 seconds", "12 minutes", "3.3 hours"."""
-    if seconds > 7200:
-        return f"{seconds / 3600:.1f} hours"
-    return f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
+    minutes = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
+    return f"{seconds / 3600:.1f} hours" if seconds > 7200 else minutes
 
 
 def train_all(name: str, jobs: list[Job], workers: int, estimate: float, file: TextIO) -> Iterator[tuple]:
@@ -130,7 +127,7 @@ def _train_one(number: int, job: Job, policy: str) -> tuple:
         _trainers[job.source] = trainer  # the one used last is the last
         if len(_trainers) > 3:
             _trainers.pop(next(iter(_trainers)))
-        evaluate = {"val": digits.val, "clean": digits.train[:CLEAN]}
+        evaluate = {"val": digits.val, "clean": digits.train[:10_000]}
         history = trainer.fit(digits.train, epochs=job.fit["epochs"], seed=job.seed, evaluate=evaluate)
         before_last = job.fit["epochs"] - 1
         for metric, score in trainer.evaluate(digits.test).items():

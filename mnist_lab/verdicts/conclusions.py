@@ -65,12 +65,11 @@ def paired(a: pd.Series, b: pd.Series, estimate: Callable, weight: float = 1):
     return estimate(check_seeds(differences, "differences per seed, which need the same seeds"))
 
 
-BINARY = "binary_crossentropy"
 MEASURES = {
     "accuracy": accuracy,
     # what Keras called accuracy in 2018: with binary cross-entropy it was the binary accuracy
     "accuracy_2018": lambda results, loss: accuracy(
-        results, loss, "val_binary_accuracy" if loss == BINARY else "val_accuracy"
+        results, loss, f"val_{'binary_' * (loss == 'binary_crossentropy')}accuracy"
     ),
     "at_chance": lambda results, value: accuracy(results, value) < 20,
     "gap": lambda results, value, metric="clean_accuracy": accuracy(results, value, metric) - accuracy(results, value),

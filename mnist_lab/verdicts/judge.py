@@ -95,13 +95,14 @@ class Verdicts(tuple):
         return "\n\n".join(map(str, self))
 
     def _repr_html_(self) -> str:
-        rows = [{name: escape(text) for name, text in verdict.texts.items()} for verdict in self]
-        for row, verdict in zip(rows, self, strict=True):
-            rule = f"<details><summary>rule</summary>{row.pop('rule')}</details>"
-            row["conclusion"] = f"<b>{verdict.conclusion.id}</b>: {verdict.conclusion.text}{rule}"
-        table = pd.DataFrame(rows, columns=["conclusion", "claim", "estimate", "verdict"])
-        with pd.option_context("display.max_colwidth", None):
-            return table.to_html(escape=False, index=False, justify="left")
+        lines = [("th", ["conclusion", "claim", "estimate", "verdict"])]
+        for verdict in self:
+            claim, estimate, result, rule = map(escape, verdict.texts.values())
+            title = f"<b>{verdict.conclusion.id}</b>: {verdict.conclusion.text}"
+            title += f"<details><summary>rule</summary>{rule}</details>"
+            lines.append(("td", [title, claim, estimate, result]))
+        rows = ["".join(f'<{tag} style="text-align: left">{cell}</{tag}>' for cell in cells) for tag, cells in lines]
+        return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 
 
 def judge(conclusion: Conclusion, *results: Results) -> Verdict:

@@ -80,10 +80,9 @@ def ratio(a: np.ndarray, b: np.ndarray) -> Estimate:
 def share(hits: np.ndarray) -> Estimate:
     """Estimate the share of runs, in percent, in which a condition is true: Clopper-Pearson interval, binomial test."""
     count, runs = int(hits.sum()), len(hits)
-    low, high = scipy.stats.binomtest(count, runs).proportion_ci(method="exact")
     test = partial(scipy.stats.binomtest, count, runs)
-    estimates = 100 * count / runs, 100 * low, 100 * high
-    return Estimate(*estimates, runs, lambda limit, side: test(limit / 100, alternative=side).pvalue)
+    percent = 100 * np.array([count / runs, *test().proportion_ci(method="exact")])
+    return Estimate(*percent, runs, lambda limit, side: test(p=limit / 100, alternative=side).pvalue)
 
 
 def adjust(p_values: np.ndarray) -> np.ndarray:
