@@ -128,7 +128,7 @@ class Plan:
                 task += f"; workers.find_digits{first.fit['data'], first.digits.loaded, len(first.digits.train)}"
             pool = Parallel(max(self.workers, 2), return_as="generator_unordered")
             self.starting = pool([delayed(exec)(task)] * self.workers)
-            print(f"{self.study.name}: not all runs are found by the code as it is; TensorFlow starts, to look further")
+            print(f"{self.study.name}: not all runs are found by the code as it is; building networks to find them")
         from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
 
         for c in configurations:

@@ -14,8 +14,11 @@ def build(units, noise=0.1):
     return network
 
 
-def count_units():
-    return UNITS
+def build_by_units(noise):
+    network = keras.Sequential([keras.Input((784,)), keras.layers.GaussianNoise(noise)])
+    network.add(keras.layers.Dense(UNITS, activation="softmax"))
+    network.compile(optimizer="adam", loss="mse", metrics=["accuracy"])
+    return network
 
 
 def load_few():
