@@ -122,7 +122,7 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
     axes.set_yticks(range(len(verdicts)), [v.conclusion.id for v in verdicts])
     axes.set_ylim(len(verdicts) - 0.5, -0.7)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"against the claim  ←  0: its limit; 1: the least that matters ({MATTERS} pp)  →  for it")
+    axes.set_xlabel(f"against the claim  ←  0: its limit; 1: what matters ({MATTERS} pp of accuracy)  →  for it")
     axes.set_title("the claim that decides each verdict: estimate and 95 % interval")
     texts = ["; ".join([v.conclusion.id, *v.texts.values()][:4]) for v in verdicts]
     figure.alt = f"Estimates with 95 % intervals. {'. '.join(texts)}."
