@@ -8,14 +8,15 @@ from mnist_lab.verdicts.stats import difference, mean, share
 TIGHT = np.array([-0.02, -0.01, 0, 0.01, 0.02])
 
 
-def decide(*measured, all_claims=True, as_read=(), narrows=(), fourth_outcome=False, **claim):
+def decide(*measured, all_claims=True, as_read=(), beside=(), fourth_outcome=False, **claim):
     """The verdict on one claim about each array, and the number of the claim that decided it."""
 
     def make_claims(arrays):
         return [Claim(f"{i}", lambda values=values: mean(values), **claim) for i, values in enumerate(arrays)]
 
-    options = {"all_claims": all_claims, "as_read": make_claims(as_read), "narrows": make_claims(narrows)}
-    verdict = judge(Conclusion("id", "text", [], make_claims(measured), fourth_outcome=fourth_outcome, **options))
+    options = {"all_claims": all_claims, "as_read": make_claims(as_read), "fourth_outcome": fourth_outcome}
+    options |= {"beside": make_claims(beside), "beside_text": "!"}
+    verdict = judge(Conclusion("id", "text", [], make_claims(measured), **options))
     return verdict.verdict + verdict.addition, int(verdict.claim.text)
 
 
@@ -49,8 +50,8 @@ def test_the_four_outcomes_of_a_follow_up_come_in_their_order():
     assert decide(0.5 + TIGHT, TIGHT, **four) == ("no difference that matters", 1)
     assert decide(0.5 + TIGHT, -0.1 + TIGHT, **four) == ("contradicted", 1)  # although it is less than matters
     assert decide(TIGHT, wide, **four) == ("inconclusive", 1)
-    assert decide(-0.1 + TIGHT, narrows=[TIGHT + 1])[0] == "contradicted, but narrows it"
-    assert decide(TIGHT, narrows=[TIGHT + 1])[0] == "inconclusive"
+    assert decide(-0.1 + TIGHT, beside=[TIGHT + 1])[0] == "contradicted!"
+    assert decide(TIGHT, beside=[TIGHT + 1])[0] == "inconclusive"
 
 
 def test_one_of_many_is_contradicted_only_after_holms_correction():

@@ -103,7 +103,7 @@ def make_claims(text, of, minus=None, measure="accuracy", metric=None, estimate=
 
 _tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 for _table in _tables.values():
-    for _name in {"claims", "as_read", "narrows"} & set(_table):
+    for _name in {"claims", "as_read", "beside"} & set(_table):
         _table[_name] = [claim for each in _table[_name] for claim in make_claims(**each)]
 CONCLUSIONS = [Conclusion(id, **table) for id, table in _tables.items()]
 FIRST = [conclusion for conclusion in CONCLUSIONS if not conclusion.studies[0].startswith("followup")]

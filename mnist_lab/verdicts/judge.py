@@ -48,7 +48,7 @@ class Conclusion:
     """A conclusion of 2018, the studies that can judge it, and its claims.
 
     All claims must hold; without `all_claims`, one is enough. `as_read` are the claims with the figure that was read
-    in 2018, if that is another; `narrows` are claims that may hold beside a contradiction. `fourth_outcome` allows it.
+    in 2018, if that is another. `beside` are claims that may hold beside a contradiction, and add `beside_text`.
     `rule` says all this in words.
     """
 
@@ -59,7 +59,8 @@ class Conclusion:
     rule: str = ""
     all_claims: bool = True
     as_read: list[Claim] = field(default_factory=list)
-    narrows: list[Claim] = field(default_factory=list)
+    beside: list[Claim] = field(default_factory=list)
+    beside_text: str = ""
     fourth_outcome: bool = False
 
 
@@ -113,7 +114,7 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
 
     try:
         estimates = [claim.measure(*results) for claim in conclusion.claims]
-        as_read, narrows = holds(conclusion.as_read), holds(conclusion.narrows)
+        as_read, beside = holds(conclusion.as_read), holds(conclusion.beside)
     except LabError as error:
         return Verdict(conclusion, "cannot be judged", conclusion.claims[0], str(error))
     pairs = list(zip(conclusion.claims, estimates, strict=True))
@@ -129,7 +130,7 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     if refuted.any():
         verdict = "contradicted" if conclusion.all_claims else "reproduced"
         decides = np.where(refuted, middle, np.inf).argmin()
-        addition = "; an artefact of how it was read" * as_read + ", but narrows it" * narrows
+        addition = "; an artefact of how it was read" * as_read + conclusion.beside_text * beside
     elif low.min() > 0:
         verdict = "reproduced" if conclusion.all_claims else "contradicted"
         addition = ", by less than matters" * (conclusion.fourth_outcome and bool(small.any()))
