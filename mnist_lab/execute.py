@@ -83,7 +83,7 @@ class _Client(NotebookClient):
         if self.allow_errors:  # a dry run: each study that is not recorded has ended in an error that says so
             errors = [output for cell in self.nb.cells for output in cell.get("outputs", ())]
             print("".join(f"{output.evalue}\n" for output in errors if output.get("ename") == "LabError"), end="")
-        self.set_widgets_metadata()
+        self.nb.metadata.pop("widgets", None)  # the state of a widget has names that are drawn anew each time
         if read_text(self.path) != self.text:
             raise LabError(f"{self.path}: changed while it was executed, and left as it is now; run it again")
         replace_file(self.path, lambda file: file.write(f"{nbformat.writes(self.nb)}\n".encode()))
