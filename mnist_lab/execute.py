@@ -68,7 +68,7 @@ class _Client(NotebookClient):
         async with free:
             start = time.perf_counter()
             try:
-                await self.async_start_new_kernel(env=env, cwd=str(self.path.parent))
+                await self.async_start_new_kernel(env=env, cwd=str(self.path.parent), stderr=asyncio.subprocess.DEVNULL)
                 await self.async_start_new_kernel_client()
                 for index, cell in enumerate(self.nb.cells):
                     stored = cell.get("outputs")

@@ -149,7 +149,7 @@ def write_sources(record: Path, study: str, descriptions: dict[str, dict]) -> No
     """Add descriptions of a study's sources."""
     with lock(read_sources(record)[0]):
         path, sources = read_sources(record)
-        sources |= {source: {"study": study, **one} for source, one in descriptions.items()}
+        sources |= {f"{source} {study}": {"study": study, **one} for source, one in descriptions.items()}
         text = json.dumps(dict(sorted(sources.items(), key=lambda item: item[1]["study"])), indent=1)
         replace_file(path, lambda file: file.write(f"{text}\n".encode()))
 

@@ -78,7 +78,7 @@ class Plan:
         own = [one for one in sources.values() if one["study"] == self.study.name]
         if not own or not any(path.exists() for path in paths):
             return "no run of this study was recorded"
-        if first.source in sources:
+        if any(key.startswith(first.source) for key in sources):
             return "other seeds"
         return min(find_difference({"study": self.study.name, **first.description}, one) for one in own)[1]
 
