@@ -49,9 +49,8 @@ def dry_run(names: list[str], workers: int | None) -> bool:
 
 def clean() -> None:
     """Remove what was trained and drawn outside the record; name the files of the project that have changed."""
-    paths = sorted(
-        path for kind in ("csv", "npz", "json", "png", "svg") for path in find_images().glob(f"*.local.{kind}")
-    )
+    kinds = ("csv", "npz", "json", "png", "svg")
+    paths = sorted(path for kind in kinds for path in find_images().glob(f"*.local.{kind}"))
     for path in [*paths, *find_images().glob(".*.lock")]:
         path.unlink()
         if path in paths:

@@ -40,8 +40,7 @@ def remove_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cells.append(cell)
         before = solution
     remover = TagRemovePreprocessor(remove_cell_tags=("solution",), enabled=True)
-    student, _ = remover(nbformat.from_dict({**notebook, "cells": cells}), {})
-    return student
+    return remover(nbformat.from_dict({**notebook, "cells": cells}), {})[0]
 
 
 def render(notebook: nbformat.NotebookNode, title: str) -> str:

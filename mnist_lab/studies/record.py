@@ -137,19 +137,23 @@ def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
         raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
 
 
-def read_sources(record: Path) -> tuple[Path, dict[str, dict]]:
-    """The file that says what the sources in a record and its like are, and its content; none where it is damaged."""
-    file = record.with_name("sources.local.json" if record.name.endswith(".local.csv") else "sources.json")
+def find_sources(record: Path) -> Path:
+    """The file, one for all records of a kind, that says what the sources in them are."""
+    return record.with_name("sources.local.json" if record.name.endswith(".local.csv") else "sources.json")
+
+
+def read_sources(record: Path) -> dict[str, dict]:
+    """What is known of the sources in a record and its like. Nothing where that file is damaged."""
     with suppress(OSError, ValueError):
-        return file, json.loads(file.read_bytes())
-    return file, {}
+        return json.loads(find_sources(record).read_bytes())
+    return {}
 
 
 def write_sources(record: Path, study: str, descriptions: dict[str, dict]) -> None:
     """Add descriptions of a study's sources."""
-    with lock(read_sources(record)[0]):
-        path, sources = read_sources(record)
-        sources |= {f"{source} {study}": {"study": study, **one} for source, one in descriptions.items()}
+    path, new = find_sources(record), {f"{s} {study}": {"study": study, **one} for s, one in descriptions.items()}
+    with lock(path):
+        sources = read_sources(record) | new
         text = json.dumps(dict(sorted(sources.items(), key=lambda item: item[1]["study"])), indent=1)
         replace_file(path, lambda file: file.write(f"{text}\n".encode()))
 

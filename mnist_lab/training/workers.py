@@ -168,8 +168,7 @@ def find_digits(data: str, digits: Digits | tuple, train_size: int) -> Digits:
 
 def _name_machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
-    file = Path("/proc/cpuinfo")
-    text = file.read_text() if file.exists() else ""
+    text = file.read_text() if (file := Path("/proc/cpuinfo")).exists() else ""
     found = [re.search(rf"^{name}\s*: (.*)", text, re.MULTILINE) for name in ("model name", "cpu family", "model")]
     cpu = platform.processor() or platform.machine()
     if all(found):

@@ -48,8 +48,7 @@ class Conclusion:
     """A conclusion of 2018, the studies that can judge it, and its claims.
 
     All claims must hold; without `all_claims`, one is enough. `as_read` are the claims with the figure that was read
-    in 2018, if that is another. `beside` are claims that may hold beside a contradiction, and add `beside_text`.
-    `rule` says all this in words.
+    in 2018, if that is another. `beside` are claims that add `beside_text` to a contradiction. `rule` says it in words.
     """
 
     id: str

@@ -24,7 +24,10 @@ def recheck(count: int) -> None:
             shutil.copytree(ROOT / part, Path(folder, part), ignore=shutil.ignore_patterns(".*", "*.local.*"))
         os.chdir(folder)
         records = {path: read_record(path) for path in sorted(Path("img").glob("*.csv"))}
-        picked = random.sample(sorted({key for rows in records.values() for key in rows["key"]}), count)
+        keys = sorted({key for rows in records.values() for key in rows["key"]})
+        if not 1 <= count <= len(keys):
+            sys.exit(f"recheck: the number of runs must be from 1 to {len(keys)} (got {count})")
+        picked = random.sample(keys, count)
         for path, rows in records.items():
             rows[~rows["key"].isin(picked)].to_csv(path, index=False, na_rep="nan")
         run([], "record", None)
@@ -32,9 +35,11 @@ def recheck(count: int) -> None:
             fresh = split_runs(read_record(path))
             for key, old in split_runs(rows[rows["key"].isin(picked)]).items():
                 scores = [name for name in old if is_metric(name) and name != "seconds"]
-                now, then = (table[scores].fillna(-1).to_numpy() for table in (fresh[key], old))
-                gap = pd.Series(abs(now - then).max(axis=0), scores)
-                message = f"{gap.idxmax()} differs by up to {max(gap):.2g}" if any(gap) else "equal to the last bit"
+                message = "no notebook asks for it"
+                if key in fresh:
+                    now, then = (table[scores].fillna(-1).to_numpy() for table in (fresh[key], old))
+                    gap = pd.Series(abs(now - then).max(axis=0), scores)
+                    message = f"{gap.idxmax()} differs by up to {max(gap):.2g}" if any(gap) else "equal to the last bit"
                 print(f"{path.stem}, {old['value'].iloc[0]}, seed {old['seed'].iloc[0]}: {message}")
 
 
