@@ -1,3 +1,4 @@
+import gc
 import os
 import re
 import time
@@ -39,27 +40,28 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
+def find_workers(parent):
+    below = psutil.Process(parent).children(recursive=True)
+    return [one.pid for one in below if "popen_loky_posix" in " ".join(one.cmdline())]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="looks for workers by the name they have elsewhere")
 def test_stop_in_jupyter_ends_all_workers_and_the_next_run_goes_on(project):
     manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
     record = project / "img" / "s.local.csv"
 
-    def find_workers():
-        below = psutil.Process(manager.provisioner.pid).children(recursive=True)
-        return [one for one in below if "popen_loky_posix" in " ".join(one.cmdline())]
-
     try:
         client.execute_interactive(CELL, timeout=60)
         client.execute(RUN.replace("EPOCHS", "(2, 100_000)").replace("workers=2", "workers=2, max_minutes=1e9"))
         wait_for(record.exists)  # two epochs are done, so many more are not
-        assert len(find_workers()) == 2
+        assert len(find_workers(manager.provisioner.pid)) == 2
         pressed = time.monotonic()
         manager.interrupt_kernel()
         assert client.get_shell_msg(timeout=60)["content"]["evalue"] == (
             "stopped: 1 of 2 runs are done and kept; run the cell again to go on"
         )
         assert time.monotonic() - pressed < 5
-        wait_for(lambda: not find_workers(), seconds=10)
+        wait_for(lambda: not find_workers(manager.provisioner.pid), seconds=10)
         messages, first = [], read_record(record)
         client.execute_interactive(RUN.replace("EPOCHS", "(2, 3)"), timeout=60, output_hook=messages.append)
     finally:
@@ -101,6 +103,19 @@ def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project)
         run(study, program.load_few(), workers=1)
     assert "\n" not in str(error.value)
     assert set(read_record(project / "img" / "s.local.csv")["value"]) == {"0.1"}
+
+
+def test_a_failed_study_does_not_end_the_workers_of_the_next(project):
+    """A notebook keeps the last error, and with it what the failed study had started, until the next error."""
+    study = Study("s", program.build, {}, vary="units", over=(4,), seeds=(0,))
+    with pytest.raises(LabError, match="max_minutes") as error:
+        run(study, program.load_few(), workers=2, max_minutes=0)
+    run(study, program.load_few(), workers=2)
+    started = find_workers(os.getpid())
+    del error
+    gc.collect()
+    time.sleep(1)
+    assert find_workers(os.getpid()) == started != []
 
 
 def test_a_worker_gets_the_users_modules_as_they_are_now(project, monkeypatch):

@@ -4,7 +4,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Plan:
 
     def __init__(self, study, digits: Digits, names: Mapping, workers: int, recording: bool):
         self.study, self.workers, self.recording = study, workers, recording
-        self.notes, self.configurations, self.starting = [], [], ()
+        self.notes, self.configurations, self.starting = [], [], None
         self.found: dict[Path, int] = {}  # how many runs
         try:
             self.code, parameters = Code(study.build), inspect.signature(study.build).parameters
@@ -126,8 +126,8 @@ class Plan:
             task += "; from mnist_lab.training import workers; workers.prepare_process()"
             if first.digits.loaded:
                 task += f"; workers.find_digits{first.fit['data'], first.digits.loaded, len(first.digits.train)}"
-            pool = Parallel(max(self.workers, 2), return_as="generator_unordered")
-            self.starting = pool([delayed(exec)(task)] * self.workers)
+            pool, tasks = Parallel(max(self.workers, 2)), [delayed(exec)(task)] * self.workers
+            self.starting = ThreadPoolExecutor(1).submit(pool, tasks)
             print(f"{self.study.name}: not all runs are found by the code as it is; building networks to find them")
         from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
 
@@ -188,8 +188,8 @@ class Plan:
             raise self.study.error(f"{reason}; {cost}{'' if self.recording else f'; {advice}'}")
         for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
             print(f"{name}: {line}", file=file)
-        with suppress(Exception):  # a worker that was stopped meanwhile is started again
-            list(self.starting)
+        if self.starting:
+            self.starting.exception()  # waits for it; a worker that was stopped meanwhile is started again
         files.write_sources(paths[0], name, {c.source: c.description for c, _ in jobs.values()})
         for job, history, probabilities in train_all(name, list(jobs), self.workers, seconds, file):
             c, seed = jobs[job]

@@ -49,7 +49,7 @@ class Job:
 
 def in_words(seconds: float) -> str:
     """A time in words: "40 seconds", "12 minutes", "3.3 hours"."""
-    minutes = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
+    minutes = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} second{'s' * (round(seconds) != 1)}"
     return f"{seconds / 3600:.1f} hours" if seconds > 7200 else minutes
 
 
