@@ -49,8 +49,7 @@ def dry_run(names: list[str], workers: int | None) -> bool:
 
 def clean() -> None:
     """Remove what was trained and drawn outside the record; name the files of the project that have changed."""
-    kinds = ("csv", "npz", "json", "png", "svg")
-    paths = sorted(path for kind in kinds for path in find_images().glob(f"*.local.{kind}"))
+    paths = sorted(find_images().glob("*.local.*"))
     for path in [*paths, *find_images().glob(".*.lock")]:
         path.unlink()
         if path in paths:

@@ -45,9 +45,6 @@ def remove_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def render(notebook: nbformat.NotebookNode, title: str) -> str:
     """A notebook as a page that asks for nothing from a network; its links to notebooks lead to their pages."""
-    linked = nbformat.from_dict(notebook)
-    for cell in linked.cells:
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\((\w+)\.ipynb\)", r"(\1.html)", cell.source)
     exporter = HTMLExporter(template_name="handout", extra_template_basedirs=[f"{Path(__file__).parent}/templates"])
-    return exporter.from_notebook_node(linked, {"metadata": {"name": title}})[0]
+    page = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
+    return re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', page)

@@ -47,8 +47,7 @@ class RandomWarp(keras.layers.Layer):
             return images
         count, (height, width) = ops.shape(images)[0], images.shape[1:3]
         m = self.draw_matrices(count, height, width)
-        zeros = ops.zeros((count,), "float32")
-        eight = [m[:, row, column] for row in (0, 1) for column in (0, 1, 2)] + [zeros, zeros]
+        eight = [m[:, row, column] for row in (0, 1) for column in (0, 1, 2)] + [ops.zeros((count,), "float32")] * 2
         exact = ops.cast(images, "float32")  # a coarser kind of number would round coordinates
         matrices = ops.stack(eight, axis=1)
         warped = ops.image.affine_transform(exact, matrices, "bilinear", "nearest", data_format="channels_last")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import matplotlib
 import numpy as np
@@ -90,18 +91,16 @@ def plot_table(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(2.2 + 0.75 * columns, 1 + 0.42 * rows)
     axes.imshow(shades, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     digits = 0 if (numbers[filled] % 1 == 0).all() else 2
+    figure.alt = f"A table of numbers, shaded by rank: {table.index.name} by {table.columns.name}."
     for row, column in np.argwhere(filled):
         color = "white" if shades[row, column] < 0.6 else "black"
         text = f"{numbers[row, column]:.{digits}f}"
         axes.text(column, row, text, color=color, ha="center", va="center", fontsize=10)
+        figure.alt += f" {table.index[row]}, {table.columns[column]}: {text};"
     axes.set_xticks(range(columns), map(str, table.columns))
     axes.set_yticks(range(rows), map(str, table.index))
     axes.set(xlabel=table.columns.name, ylabel=table.index.name)
     axes.grid(False)
-    figure.alt = f"A table of numbers, shaded by rank: {table.index.name} by {table.columns.name}. " + "; ".join(
-        f"{table.index[row]}, {table.columns[column]}: {numbers[row, column]:.{digits}f}"
-        for row, column in np.argwhere(filled)
-    )
     return figure
 
 
@@ -109,14 +108,16 @@ def plot_table(table: pd.DataFrame) -> Figure:
 def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
     """Draw the estimate that decides each verdict, with its 95 % interval: at 0 the limit, to the right the support."""
     verdicts = [verdict for verdict in verdicts if verdict.verdict in VERDICTS]  # the others could not be judged
-    figure, axes = new_figure(10, 1.2 + 0.6 * len(verdicts))
+    figure, axes = new_figure(11, 1.2 + 0.7 * len(verdicts))
     axes.set_xscale("symlog", linthresh=1, linscale=0.8)
+    write = partial(axes.text, transform=axes.get_yaxis_transform(), va="center", bbox=PAPER)
     for y, v in enumerate(verdicts):
-        (color, marker), (low, middle, high) = VERDICTS[v.verdict], v.claim.support(v.estimate)
-        axes.plot([low, high], [y, y], color=color, linewidth=3)
-        axes.plot(middle, y, marker, color=color, markersize=9, markeredgecolor="black")
-        for x, up, text in ((0.01, 0.36, v.conclusion.text), (1.01, 0, v.texts["verdict"])):
-            axes.text(x, y - up, text, transform=axes.get_yaxis_transform(), va="center", bbox=PAPER)
+        write(0.01, y - 0.36, v.conclusion.text)
+        for one, down, size in ((v, 0, 3), (v.followup, 0.3, 1.5))[: 1 + bool(v.followup)]:
+            (color, marker), (low, middle, high) = VERDICTS[one.verdict], one.claim.support(one.estimate)
+            axes.plot([low, high], [y + down] * 2, color=color, linewidth=size)
+            axes.plot(middle, y + down, marker, color=color, markersize=3 + 2 * size, markeredgecolor="black")
+            write(1.01, y + down, "follow-up: " * (one is not v) + one.texts["verdict"])
     axes.axvline(0, color="black", linewidth=1)
     _set_ticks(axes.xaxis, [-100, -10, -1, 0, 1, 10, 100])
     axes.set_yticks(range(len(verdicts)), [v.conclusion.id for v in verdicts])
@@ -124,8 +125,8 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"against the claim  ←  0: its limit; 1: what matters ({MATTERS} pp of accuracy)  →  for it")
     axes.set_title("the claim that decides each verdict: estimate and 95 % interval")
-    texts = ["; ".join([v.conclusion.id, *v.texts.values()][:4]) for v in verdicts]
-    figure.alt = f"Estimates with 95 % intervals. {'. '.join(texts)}."
+    lines = [f"{v.conclusion.id}: {v.line}" for one in verdicts for v in (one, one.followup) if v]
+    figure.alt = f"Estimates with 95 % intervals. {'; '.join(lines)}."
     return figure
 
 

@@ -27,7 +27,7 @@ BUILDER = """def mlp(units):
 CELLS = [
     "import mnist_lab as lab\nfrom mnist_lab import keras\ndigits = lab.load_digits('flat')",
     BUILDER,
-    "fixed = {'train_size': 2000, 'epochs': 100}\nstudy = lab.Study('s', mlp, fixed, 'units', (4, 5), range(10))",
+    "fixed = {'train_size': 2000, 'epochs': 100}\nstudy = lab.Study('s', mlp, fixed, 'units', (4, 5), range(6))",
     "lab.Answer(lab.run(study, digits))",
 ]
 
@@ -42,6 +42,7 @@ def page(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = [f"--ServerApp.port={port}", "--IdentityProvider.token=", f"--ServerApp.root_dir={root}", "--allow-root"]
+    options.append("--LabApp.expose_app_in_browser=True")  # as `jupyterapp`, to know when a notebook is ready
     env = {**os.environ, "MNIST_LAB_MODE": "local", "PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(root / "config")}
     server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", *options], env=env, stderr=-3)
     try:
@@ -72,8 +73,9 @@ def open_notebook(page, name):
             break
         except playwright.Error:
             time.sleep(0.5)
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=90_000)
+    page.evaluate("() => jupyterapp.shell.currentWidget.revealed")
     wait_until_idle(page)
-    time.sleep(3)  # it is said to be idle before it takes a command
 
 
 def run(page, command):
@@ -108,7 +110,7 @@ def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(p
     open_notebook(page, "s.ipynb")
     shown = page.locator(".jp-OutputArea-output").all_inner_texts
     run(page, "Run All Cells")
-    for text in ("s: 20 runs to train: no run of this", r" 0 of 20 runs \(workers start", r" [1-9]\d? of 20 runs; "):
+    for text in ("s: 12 runs to train: no run of this", r" 0 of 12 runs \(workers start", r" [1-9]\d? of 12 runs; "):
         wait_for(lambda text=text: re.search(text, "".join(shown())))
     page.get_by_title("Interrupt the kernel").click()
     wait_for(lambda: "run the cell again to go on" in "".join(shown()))
@@ -144,8 +146,5 @@ def test_digits_drawn_with_the_mouse_are_predicted(page):
         time.sleep(1)
         values = [int(re.search(r"(\d+) %", text)[1]) for text in percent()]
         assert values.index(max(values)) == digit, values
-        if digit == 0:
-            page.get_by_role("button", name="Undo").click()
-        else:
-            page.get_by_role("button", name="Clear").press("Enter")
+        page.get_by_role("button", name="Undo" if digit == 0 else "Clear").press("Enter")
         wait_for(lambda: not any("%" in text for text in percent()))

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
 from mnist_lab.verdicts.judge import Claim, Conclusion, Verdicts, judge
-from mnist_lab.verdicts.stats import difference, mean, share
+from mnist_lab.verdicts.stats import difference, mean, median, share
 
 TIGHT = np.array([-0.02, -0.01, 0, 0.01, 0.02])
 
@@ -79,6 +81,13 @@ def test_verdicts_are_plain_text():
     html = verdicts._repr_html_()
     assert "<details><summary>rule</summary>If it falls.</details>" in html
     assert "share of runs &lt; 50 %" in html
+    assert "follow-up" not in html
+    later = judge(Conclusion("a-1b", "it falls", [], [loss], "If it falls, in fresh runs."))
+    both = Verdicts([replace(verdicts[0], followup=later), verdicts[1]])
+    assert repr(both).splitlines()[5] == "follow-up a-1b: it falls"
+    html = both._repr_html_()
+    assert "If it falls.<br>Follow-up: If it falls, in fresh runs.</details>" in html
+    assert "inconclusive (5 seeds); loss, late − early &gt; −0.01: +0.0000, 95 % CI [−0.0196, +0.0196]</td>" in html
 
 
 @pytest.mark.parametrize(("all_claims", "count"), [(True, 1), (True, 8), (False, 8)])
@@ -95,3 +104,20 @@ def test_no_verdict_is_wrong_more_often_than_stated(all_claims, count):
     one_at_limit, all_at_limit = [0] + [far] * (count - 1), [0] * count
     for means, verdict, rate in ((one_at_limit, all_agree, 0.025), (all_at_limit, one_is_enough, 0.05)):
         assert sum(judge_once(means) == verdict for _ in range(trials)) <= binom.ppf(0.99, trials, rate)
+
+
+@pytest.mark.parametrize("estimate", [mean, median])
+def test_no_outcome_of_a_follow_up_is_wrong_more_often_than_stated(estimate):
+    """At the limits: 0, and for "no difference that matters" a difference that just matters, −0.2."""
+    rng, trials = np.random.default_rng(2), 200
+    nulls = {"reproduced": [0, 9, 9], "contradicted": [0, 0, 0], "no difference that matters": [-0.2, 9, 9]}
+
+    def judge_once(centres):  # of skewed numbers, for the median
+        skewed = rng.exponential(0.3, (len(centres), 20)) - 0.3 * np.log(2)
+        noise = skewed if estimate is median else rng.normal(0, 0.3, (len(centres), 20))
+        claims = [Claim("", lambda d=d: estimate(d)) for d in noise + np.array(centres)[:, None]]
+        return judge(Conclusion("id", "text", [], claims, fourth_outcome=True)).verdict
+
+    for verdict, centres in nulls.items():
+        found = sum(judge_once(centres) == verdict for _ in range(trials))
+        assert found <= binom.ppf(0.99, trials, 0.05 if verdict == "contradicted" else 0.025), verdict

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,7 +102,10 @@ def test_verdicts_are_drawn_on_the_side_of_the_limit_that_they_support():
     assert axes.yaxis_inverted()
     assert [label.get_text() for label in axes.get_yticklabels()] == ["rep", "con"]
     assert [text.get_text() for text in axes.texts] == ["a is best", "reproduced", "a is best", "contradicted"]
-    assert "con; a − b < 0.2 pp; +0.50 pp, 95 % CI [+0.30, +0.60]; contradicted" in figure.alt
+    assert "con: contradicted; a − b < 0.2 pp: +0.50 pp, 95 % CI [+0.30, +0.60]" in figure.alt
+    axes = plots.plot_verdicts([replace(verdicts[0], followup=verdicts[1])]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["a is best", "reproduced", "follow-up: contradicted"]
+    np.testing.assert_allclose(axes.lines[2].get_xdata(), [-4, -1])
 
 
 def test_a_figure_has_the_same_bytes_whatever_the_users_style_is(results, project):

@@ -5,7 +5,7 @@ import pytest
 from mnist_lab.errors import LabError
 from mnist_lab.studies.results import Results
 from mnist_lab.verdicts.judge import compare
-from mnist_lab.verdicts.stats import adjust, difference, mean, ratio, share
+from mnist_lab.verdicts.stats import adjust, difference, mean, median, ratio, share
 
 
 def test_difference_agrees_with_a_calculation_by_hand():
@@ -24,6 +24,10 @@ def test_intervals_agree_with_tables():
     assert share(np.ones(20, bool)).low == pytest.approx(100 * 0.025 ** (1 / 20))
     assert share(np.zeros(20, bool)).high == pytest.approx(100 - 100 * 0.025 ** (1 / 20))
     assert share(np.array([True, False, False, False])).value == 25
+    # of 20 sorted numbers, the 6th and the 15th; 15 of 20 heads or more by chance: 0.0207
+    middle = median(np.arange(1.0, 21))
+    assert (middle.value, middle.low, middle.high) == (10.5, 6, 15)
+    assert middle.p_value(5.5, "greater") == pytest.approx(0.0207, abs=5e-5)
     times, logs = ratio(np.array([2.0, 4, 8]), np.array([1.0, 2, 4])), difference(np.log([2, 4, 8]), np.log([1, 2, 4]))
     assert times.value == pytest.approx(2)  # the geometric means are 4 and 2
     assert (times.low, times.high) == pytest.approx((np.exp(logs.low), np.exp(logs.high)))

@@ -136,7 +136,7 @@ def find_trees(function: FunctionType) -> list[ast.AST]:
     tree, codes = _parse("".join(linecache.getlines(file, function.__globals__)))
     line = code.co_firstlineno
     if Path(file).is_file():
-        same = [other.co_firstlineno for other in codes if _list_steps(other) == _list_steps(code)]
+        same = [other.co_firstlineno for other in codes if code.replace(co_firstlineno=other.co_firstlineno) == other]
         if not same:
             raise LabError(f"{file} has changed since {function.__name__} was imported; restart the kernel")
         line = min(same, key=lambda other: abs(other - line))  # autoreload moves a function
@@ -160,12 +160,6 @@ def list_codes(code: CodeType) -> list[CodeType]:
     """A piece of code, and the functions and classes inside it."""
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return [code, *(nested for constant in inner for nested in list_codes(constant))]
-
-
-def _list_steps(code: CodeType) -> list[tuple]:
-    """What code does, wherever in a file it is."""
-    parts = [(part, [one for one in part.co_consts if not isinstance(one, CodeType)]) for part in list_codes(code)]
-    return [(part.co_name, part.co_code, part.co_names, constants) for part, constants in parts]
 
 
 def find_unused(function: Callable) -> list[str]:
@@ -216,8 +210,7 @@ def find_key(model, code: Code, source: str, fit: dict) -> str:
     names = set()
     cleaned = _clean(config, places, names)
     texts = {name: [Code(one).text for one in code.named[name]] for name in names & set(code.named)}
-    unknown = source if names - set(code.named) else ""
-    return digest(VERSION, cleaned, texts, unknown, fit, keras_settings())
+    return digest(VERSION, cleaned, texts, source if names - set(code.named) else "", fit, keras_settings())
 
 
 def _clean(config: object, places: dict[str, int], names: set[str], metrics: bool = False) -> object:

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
+from mnist_lab.files import find_recorded
 from mnist_lab.studies.results import Results, in_percent, read_results
 from mnist_lab.verdicts.judge import Claim, Conclusion, Verdicts, judge
 from mnist_lab.verdicts.stats import check_seeds, difference, mean, median, ratio, share
@@ -24,15 +26,16 @@ def verdicts(*results: Results) -> Verdicts:
     conclusions = [conclusion for conclusion in CONCLUSIONS if conclusion.studies[0] in given]
     if not conclusions:
         raise LabError(f"no 2018 conclusion to check in study {', '.join(given)}; expected one of {', '.join(STUDIES)}")
-    return Verdicts(
-        judge(conclusion, *(given[name] if name in given else read_results(name) for name in conclusion.studies))
-        for conclusion in conclusions
-    )
+    for conclusion in conclusions:
+        given |= {name: read_results(name) for name in conclusion.studies if name not in given}
+    return Verdicts(judge(conclusion, *(given[name] for name in conclusion.studies)) for conclusion in conclusions)
 
 
 def read_verdicts() -> Verdicts:
-    """The verdicts on all conclusions, from the record alone. Raises LabError if a study is missing there."""
-    return verdicts(*map(read_results, STUDIES))
+    """The verdicts of the first record, each with that of its follow-up. Raises LabError if a study is missing."""
+    recorded = [name for name in STUDIES if "followup" not in name or (find_recorded() / f"{name}.csv").exists()]
+    found = {verdict.conclusion.id: verdict for verdict in verdicts(*map(read_results, recorded))}
+    return Verdicts(replace(found[id], followup=found.get(f"{id}b")) for id in found if not id.endswith("b"))
 
 
 def curves(results: Results, value: object, metric: str) -> pd.DataFrame:
@@ -77,6 +80,7 @@ MEASURES = {
     "seconds": lambda results, value: check_seeds(curves(results, value, "seconds").median(axis=1), "seconds"),
 }
 ESTIMATES = {
+    "ratio": ratio,
     "share": share,
     "paired_mean": partial(paired, estimate=mean),
     "paired_median": partial(paired, estimate=median),
@@ -87,10 +91,7 @@ ESTIMATES = {
 def make_claims(text, of, minus=None, measure="accuracy", metric=None, estimate=None, below=None, above=0, **claim):
     """A list of claims about each value in `of`, or each pair with a value in `minus`, which `text` holds in braces."""
     quantity = partial(MEASURES[measure], metric=metric) if metric else MEASURES[measure]
-    limit = above if below is None else below
-    if measure == "seconds":
-        claim = {"unit": "ratio", "margin": limit - 1}
-    usual = mean if minus is None else ratio if measure == "seconds" else difference
+    limit, usual = above if below is None else below, mean if minus is None else difference
 
     def estimate_of(args: tuple, *results: Results):
         # a conclusion from two studies compares a value of the first with a value of the second
@@ -106,5 +107,4 @@ for _table in _tables.values():
     for _name in {"claims", "as_read", "beside"} & set(_table):
         _table[_name] = [claim for each in _table[_name] for claim in make_claims(**each)]
 CONCLUSIONS = [Conclusion(id, **table) for id, table in _tables.items()]
-FIRST = [conclusion for conclusion in CONCLUSIONS if not conclusion.studies[0].startswith("followup")]
-STUDIES = tuple(dict.fromkeys(study for conclusion in FIRST for study in conclusion.studies))
+STUDIES = tuple(dict.fromkeys(study for conclusion in CONCLUSIONS for study in conclusion.studies))

@@ -72,6 +72,7 @@ class Verdict:
     claim: Claim
     estimate: Estimate | str
     addition: str = ""
+    followup: "Verdict | None" = None  # from fresh seeds
 
     @property
     def texts(self) -> dict[str, str]:
@@ -83,9 +84,15 @@ class Verdict:
         verdict = f"{self.verdict}{seeds}{self.addition}"
         return {"claim": str(self.claim), "estimate": estimate, "verdict": verdict, "rule": self.conclusion.rule}
 
+    @property
+    def line(self) -> str:
+        """The verdict in one line."""
+        return "{verdict}; {claim}: {estimate}".format(**self.texts)
+
     def __str__(self) -> str:
         title = f"{self.conclusion.id}: {self.conclusion.text}"
-        return "\n".join([title, *(f"  {name:9} {text}" for name, text in self.texts.items())])
+        followup = [f"follow-up {self.followup}"] if self.followup else []
+        return "\n".join([title, *(f"  {name:9} {text}" for name, text in self.texts.items()), *followup])
 
 
 class Verdicts(tuple):
@@ -95,12 +102,15 @@ class Verdicts(tuple):
         return "\n\n".join(map(str, self))
 
     def _repr_html_(self) -> str:
-        lines = [("th", ["conclusion", "claim", "estimate", "verdict"])]
+        heads = ["conclusion", "claim", "estimate", "verdict"]
+        lines = [("th", heads + ["follow-up, fresh seeds"] * any(verdict.followup for verdict in self))]
         for verdict in self:
-            claim, estimate, result, rule = map(escape, verdict.texts.values())
+            both = [one for one in (verdict, verdict.followup) if one]
+            rules = "<br>Follow-up: ".join(escape(one.conclusion.rule) for one in both)
             title = f"<b>{verdict.conclusion.id}</b>: {verdict.conclusion.text}"
-            title += f"<details><summary>rule</summary>{rule}</details>"
-            lines.append(("td", [title, claim, estimate, result]))
+            title += f"<details><summary>rule</summary>{rules}</details>"
+            texts = [*verdict.texts.values()][:3] + [one.line for one in both[1:]]
+            lines.append(("td", [title, *map(escape, texts)]))
         rows = ["".join(f'<{tag} style="text-align: left">{cell}</{tag}>' for cell in cells) for tag, cells in lines]
         return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 

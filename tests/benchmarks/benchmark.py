@@ -5,12 +5,11 @@
 Parts: `epoch`, an epoch of the 1 x 256 MLP with validation, on one thread against Keras's; `study`, five depths, two
 seeds, eight epochs, as processes with start and compilation; `cnn`, an epoch of the CNN with validation, on as many
 threads as Keras's, by two workers at once, and under mixed_bfloat16; `augmented`, the same of the augmented CNN on
-10,000 images, against Keras's ImageDataGenerator feeding `model.fit`, and the share of the warp. Epochs are timed warm.
+10,000 images, against Keras's ImageDataGenerator feeding `model.fit`. Epochs are timed warm.
 """
 
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,8 +18,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-
-from joblib.externals.loky import get_reusable_executor
 
 import mnist_lab as lab
 from mnist_lab import keras
@@ -89,18 +86,6 @@ def train_epoch() -> None:
     warm["fit"]()
 
 
-def time_warp() -> float:
-    """Seconds of the warp alone for an epoch's images, compiled, in the process that trains with it."""
-    from mnist_lab.training.backend import tf
-
-    warp, x = tf.function(warm["network"].layers[0]), tf.convert_to_tensor(warm["x"])
-    warp(x[:64], training=True)
-    began = time.perf_counter()
-    for first in range(0, len(x) // 64 * 64, 64):
-        warp(x[first : first + 64], training=True)
-    return time.perf_counter() - began
-
-
 def start(*args, **options) -> ProcessPoolExecutor:
     process = ProcessPoolExecutor(1, get_context("spawn"))
     process.submit(warm_up, *args, **options).result()
@@ -115,17 +100,15 @@ def time_epoch(processes: list) -> float:
     return (time.perf_counter() - began) / len(processes)
 
 
-def compare(title: str, ways: dict[str, list], rounds: int) -> list[dict[str, float]]:
+def compare(title: str, ways: dict[str, list], rounds: int) -> None:
     """Time all ways in turn, and print each against the first, `fit`."""
     times = [{way: time_epoch(processes) for way, processes in ways.items()} for _ in range(rounds)]
     for way in list(ways)[1:]:
         fit, ours = [t["fit"] for t in times], [t[way] for t in times]
         ratios = sorted(a / b for a, b in zip(fit, ours, strict=True))
-        print(
-            f"{title}, {way}: fit {statistics.median(fit):.2f} s, ours {statistics.median(ours):.2f} s; ratio", end=" "
-        )
-        print(f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} over {rounds} pairs)", flush=True)
-    return times
+        medians = f"fit {statistics.median(fit):.2f} s, ours {statistics.median(ours):.2f} s"
+        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} over {rounds} pairs)"
+        print(f"{title}, {way}: {medians}; ratio {spread}", flush=True)
 
 
 def compare_convolutional(title: str, build, batch_size, fit, **options) -> None:
@@ -136,10 +119,7 @@ def compare_convolutional(title: str, build, batch_size, fit, **options) -> None
         "two workers": [start(*args, one_thread=True, **options) for _ in range(2)],
         "all threads, mixed_bfloat16": [start(*args, policy="mixed_bfloat16", **options)],
     }
-    times = compare(title, ways, 5)
-    if title == "an augmented epoch":
-        share = ways["all threads"][0].submit(time_warp).result() / statistics.median(t["all threads"] for t in times)
-        print(f"share of the warp: {100 * share:.1f} %")
+    compare(title, ways, 5)
 
 
 def train_study(ours: bool) -> None:
@@ -152,8 +132,6 @@ def train_study(ours: bool) -> None:
             mlp(depth).fit(digits.train.x, digits.train.y, 64, epochs=8, validation_data=val, verbose=0)
         return
     lab.run(lab.Study("benchmark", mlp, {"batch_size": 64, "epochs": 8}, "depth", range(1, 6), range(2)), digits)
-    get_reusable_executor().shutdown(wait=True)
-    print(f"peak memory of a worker: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB")
 
 
 def main(part: str) -> None:
