@@ -59,22 +59,22 @@ def clean() -> None:
     if shutil.which("git"):
         status = ["git", "status", "--short", "img", "notebooks"]
         changed = subprocess.run(status, cwd=find_project(), capture_output=True, text=True).stdout
-        print("changed, and left so; to restore: git checkout img notebooks\n" * bool(changed), end=changed)
+        print("changed since the last commit; to undo: git checkout img notebooks\n" * bool(changed), end=changed)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; return its exit status: 0, 1 after a line on stderr that says what is wrong, 130 if stopped."""
     parser = argparse.ArgumentParser(prog="mnist-lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    runner = commands.add_parser("run", help="execute the notebooks in place: tables, and figures in img/")
+    runner = commands.add_parser("run", help="execute notebooks in place, from recorded runs; figures go to img/")
     runner.add_argument("notebooks", nargs="*", help="such as notebooks/1_mlp.ipynb (default: all)")
     mode = runner.add_mutually_exclusive_group()
     record = {"dest": "mode", "action": "store_const", "default": "replay"}
     mode.add_argument("--record", const="record", **record, help="train what the record lacks, and add it to img/*.csv")
-    mode.add_argument("--prune", const="prune", **record, help="the same, and drop what no study asks for any more")
+    mode.add_argument("--prune", const="prune", **record, help="as --record, and delete runs that no study uses")
     mode.add_argument("--dry-run", action="store_true", help="say what --record would train, and how long it takes")
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one per core)")
-    commands.add_parser("clean", help="remove img/*.local.*, runs and figures that are not of the record")
+    commands.add_parser("clean", help="delete your own runs and figures, img/*.local.*")
     handout = commands.add_parser("handout", help="write handouts/: pages with answers, notebooks and pages without")
     handout.add_argument("notebooks", nargs="*", help="such as notebooks/1_mlp.ipynb (default: all)")
     commands.add_parser("verdicts", help="print the verdict on each conclusion of 2018, from the record")

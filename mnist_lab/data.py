@@ -83,9 +83,9 @@ def check_digits(digits: object, name: str) -> None:
     for part in () if digits.loaded else ("train", "val", "test"):
         split = getattr(digits, part)
         if not len(split.x) == len(split.y) > 0:
-            raise LabError(f"{name}: digits.{part} has {len(split.x)} images and {len(split.y)} labels")
+            raise LabError(f"{name}: digits.{part} needs one label per image (got {len(split.x)} and {len(split.y)})")
         if not all(array.dtype.kind in "biuf" and np.isfinite(array).all() for array in (split.x, split.y)):
-            raise LabError(f"{name}: digits.{part} must hold finite numbers")
+            raise LabError(f"{name}: digits.{part} must hold finite numbers only, no nan, inf or text")
 
 
 def cut_digits(digits: Digits, train_size: int | None) -> Digits:

@@ -123,10 +123,10 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
     axes.set_yticks(range(len(verdicts)), [v.conclusion.id for v in verdicts])
     axes.set_ylim(len(verdicts) - 0.5, -0.7)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"against the claim  ←  0: its limit; 1: what matters ({MATTERS} pp of accuracy)  →  for it")
-    axes.set_title("the claim that decides each verdict: estimate and 95 % interval")
+    axes.set_xlabel(f"← against the claim   0: its limit; 1: the margin ({MATTERS} pp for accuracy)   for it →")
+    axes.set_title("the claim that decides each verdict: estimate and 95 % CI")
     lines = [f"{v.conclusion.id}: {v.line}" for one in verdicts for v in (one, one.followup) if v]
-    figure.alt = f"Estimates with 95 % intervals. {'; '.join(lines)}."
+    figure.alt = f"Estimates with 95 % CI. {'. '.join(lines)}."
     return figure
 
 
@@ -147,7 +147,7 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
     """Draw images `(n, 784)` or `(n, 28, 28, 1)` in rows of `columns`, each under its title, in dark ink on white."""
     x = np.asarray(x).reshape(-1, 28, 28)
     if not len(x) or (titles is not None and len(titles) != len(x)):
-        raise LabError(f"plot_digits: {len(x)} images and {'no' if titles is None else len(titles)} titles")
+        raise LabError(f"plot_digits: needs images, and a title for each or none (got {len(x)} and {titles!r})")
     rows = -(-len(x) // (columns := min(columns, len(x))))
     size = 1.0 if columns > 5 else 2.0  # inches
     height = rows * (size + 0.25 * (titles is not None))
@@ -158,7 +158,7 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
         axes.spines[:].set(visible=True, color="0.8", linewidth=0.8)  # a thin frame, which makes a shift visible
         if titles is not None:
             axes.set_title(str(titles[number]), fontsize=10)
-    figure.alt = f"{len(x)} images of digits"
+    figure.alt = f"{len(x)} image{'s' * (len(x) > 1)} of digits"
     if titles is not None:
         figure.alt += ": " + "; ".join(str(title).replace("\n", ", ") for title in titles)
     return figure
@@ -173,16 +173,16 @@ def plot_gallery(
     `x` holds the images, `y` their one-hot labels `(n, 10)`, `probabilities` the model's outputs `(n, 10)`.
     """
     if not y.shape == probabilities.shape == (len(x), 10):
-        raise LabError(f"plot_gallery: {len(x)} images, but y has shape {y.shape}, probabilities {probabilities.shape}")
+        raise LabError(f"plot_gallery: need ({len(x)}, 10) of y and probabilities, not {y.shape} {probabilities.shape}")
     true, predicted = y.argmax(axis=1), probabilities.argmax(axis=1)
     wrong = np.flatnonzero(true != predicted)
     if not len(wrong):
         raise LabError(f"plot_gallery: the model gets all {len(x)} digits right, so there is nothing to show")
     shown = np.sort(np.random.default_rng(seed).choice(wrong, size=min(most, len(wrong)), replace=False))
     answers = zip(true[shown], predicted[shown], probabilities[shown], strict=True)
-    titles = [f"is {t} ({p[t]:.0%})\npredicted {r} ({p[r]:.0%})" for t, r, p in answers]
+    titles = [f"is {t} ({100 * p[t]:.0f} %)\npredicted {r} ({100 * p[r]:.0f} %)" for t, r, p in answers]
     figure = plot_digits(x[shown], titles, columns)
-    figure.suptitle(f"{len(shown)} of {len(wrong)} wrong among {len(x):,} digits (probability in brackets)")
+    figure.suptitle(f"{len(shown)} of {len(wrong)} wrong predictions for {len(x):,} digits (probability in brackets)")
     figure.alt = f"{figure.get_suptitle()}. {figure.alt}"
     return figure
 
@@ -190,8 +190,8 @@ def plot_gallery(
 def _describe(axes, title: str, label: str, last: dict[object, np.ndarray]) -> None:
     """Add a sentence to the text of a figure: the mean of each value's seeds at the last epoch."""
     ends = ", ".join(f"{value}: {seeds.mean():.{4 if title.endswith('loss') else 2}f}" for value, seeds in last.items())
-    title = title.replace("\n", " ")
-    sentence = f"{title} at the last epoch, mean over seeds, by {label}: {ends}. "
+    seeds = ", mean over seeds" * (max(map(len, last.values())) > 1)
+    sentence = f"{' '.join(title.split())} at the last epoch{seeds}, by {label}: {ends}. "
     axes.figure.alt += sentence * (sentence not in axes.figure.alt)  # it is drawn by epoch and by seed
 
 

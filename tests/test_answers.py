@@ -14,6 +14,6 @@ def test_an_answer_is_folded_and_holds_all_that_is_shown():
     assert html.startswith("<details><summary>")
     assert table._repr_html_() in html
     png = base64.b64encode(figure._repr_png_()[0]).decode()
-    assert html.count(f'<img alt="1 images of digits" src="data:image/png;base64,{png}">') == 1
+    assert html.count(f'<img alt="1 image of digits" src="data:image/png;base64,{png}">') == 1
     assert "<pre>in words</pre><pre>[1. 1.]</pre>" in html
     assert repr(answer).splitlines()[-2:] == ["in words", "array([1., 1.])"]

@@ -110,7 +110,7 @@ def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(p
     open_notebook(page, "s.ipynb")
     shown = page.locator(".jp-OutputArea-output").all_inner_texts
     run(page, "Run All Cells")
-    for text in ("s: 12 runs to train: no run of this", r" 0 of 12 runs \(workers start", r" [1-9]\d? of 12 runs; "):
+    for text in ("s: 12 runs to train: no run", r" 0 of 12 runs \(workers start", r" [1-9]\d? of 12 runs trained; "):
         wait_for(lambda text=text: re.search(text, "".join(shown())))
     page.get_by_title("Interrupt the kernel").click()
     wait_for(lambda: "run the cell again to go on" in "".join(shown()))
@@ -119,7 +119,7 @@ def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(p
     page.locator(".jp-Cell").nth(3).click()
     run(page, "Run Selected Cell")
     wait_for(lambda: page.locator("details").count())
-    assert re.search(r"s: \d+ found in s.local.csv, \d+ runs to train: other seeds", shown()[0])
+    assert re.search(r"s: \d+ found in s.local.csv, \d+ runs to train: these seeds", shown()[0])
     assert page.locator("details[open]").count() == 0
     page.locator(".jp-Cell").nth(4).click()
     run(page, "Run Selected Cell and All Below")

@@ -54,8 +54,8 @@ def test_a_damaged_or_missing_file_is_an_error(tmp_path, monkeypatch):
 def test_digits_that_cannot_be_trained_on_are_refused_by_the_name_of_the_split(few):
     x, y = few.val.x, few.val.y
     for split, message in (
-        (Split(x[:0], y[:0]), "has 0 images and 0 labels"),
-        (Split(x[:3], y[:2]), "has 3 images and 2 labels"),
+        (Split(x[:0], y[:0]), "needs one label per image .got 0 and 0"),
+        (Split(x[:3], y[:2]), "needs one label per image .got 3 and 2"),
         (Split(np.where(x == 0, np.nan, x), y), "must hold finite numbers"),
         (Split(x.astype(object), y), "must hold finite numbers"),
     ):

@@ -60,7 +60,7 @@ def test_each_notebook_that_fails_is_one_line_and_stays_as_it_was(outcome):
         "mnist-lab: notebooks/error.ipynb, code cell 2: ZeroDivisionError: division by zero",
         "mnist-lab: notebooks/lab_error.ipynb, code cell 2: units must be an integer >= 1 (got 0)",
         "mnist-lab: notebooks/lines.ipynb, code cell 1: ValueError: a",
-        "mnist-lab: notebooks/saved.ipynb: changed while it was executed, and left as it is now; run it again",
+        "mnist-lab: notebooks/saved.ipynb: changed by another program while it was executed, and left so; run it again",
         "not kept",
     ]
     expected = before | {"saved": before["saved"] + b" "}

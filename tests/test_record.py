@@ -79,7 +79,7 @@ def test_a_run_is_found_if_it_is_complete_and_its_probabilities_are_there(record
 
 def test_a_run_that_could_not_be_read_back_is_not_written(record):
     before = record.read_bytes()
-    with pytest.raises(LabError, match=r"run not written to .*study\.csv, line 2: accuracy must be a number from 0"):
+    with pytest.raises(LabError, match=r"a run was not saved to .*study\.csv; its table, line 2: accuracy must be"):
         write_runs(record, [make_run(C, accuracy=[97.5, 98.0])])
     assert record.read_bytes() == before
     write_runs(record, [make_run(C, val_my_accuracy=[97.5, 98.0])])  # a metric of a student's own has any unit

@@ -59,14 +59,14 @@ def test_only_the_accuracies_of_keras_are_shown_in_percent():
 
 def test_results_of_a_record_hold_runs_of_one_kind(project):
     path = project / "img" / "s.csv"
-    with pytest.raises(LabError, match=r"s\.csv: no recorded run; train with: mnist-lab run --record"):
+    with pytest.raises(LabError, match=r"s\.csv: no recorded run; train: mnist-lab run --record"):
         read_results("s")
     for run in (make_run(A), make_run(B, seed=1)):
         write_runs(path, [run])
     assert {value: len(runs) for value, runs in read_results("s").runs.items()} == {"a, b": 2}
     for other in (make_run(C), make_run(C, epochs=3, seed=2)):  # one seed twice; another length
         write_runs(path, [make_run(A), other], only=True)
-        with pytest.raises(LabError, match=r"s\.csv: run a, b, seed ., is incomplete, or of another network"):
+        with pytest.raises(LabError, match=r"s\.csv: value a, b, seed .: epochs are missing, or another run"):
             read_results("s")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
     with pytest.raises(LabError, match=r"seed 0, is incomplete, .* train it with: mnist-lab run --record"):

@@ -28,7 +28,7 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     lines = local.read_text().splitlines(keepends=True)
     local.write_text("".join(lines[:-1]))
     run(make_study(), few, workers=1)
-    assert "3 found in s.local.csv, 1 run to train: other seeds" in capsys.readouterr().out
+    assert "3 found in s.local.csv, 1 run to train: these seeds are not in the record" in capsys.readouterr().out
     assert read_scores(local).equals(scores)
 
     run(make_study(name="other", over=(0.3, 0.1), seeds=(1,)), few)  # the same runs under another name
@@ -44,7 +44,7 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     runs = read_record(record).drop_duplicates("key")
     assert list(zip(runs["value"], runs["seed"], strict=True)) == [("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)]
     before = record.read_bytes()
-    with pytest.raises(LabError, match=r"s.csv holds runs that .* ask for \(0.1, seed 0, 0.1, seed 1\); .* --prune"):
+    with pytest.raises(LabError, match=r"s.csv holds 2 runs that .* not use \(0.1, seed 0; 0.1, seed 1\); .* --prune"):
         run(alone, few)
     assert record.read_bytes() == before
     monkeypatch.setenv("MNIST_LAB_MODE", "prune")
@@ -52,9 +52,9 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     assert set(read_record(record)["value"]) == {"0.3"}
 
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
-    with pytest.raises(LabError, match=r"2 of 4 runs \(0.1\) missing from .*s\.csv; .*; train with: mnist-lab"):
+    with pytest.raises(LabError, match=r"2 of 4 runs \(0.1\) missing from .*s\.csv; .*; train: mnist-lab"):
         run(make_study(), few)
-    with pytest.raises(LabError, match="a quick look is never recorded: make it a Study"):
+    with pytest.raises(LabError, match="runs with seeds= or train_size= are not recorded"):
         run(make_study(), few, seeds=(1, 2))
 
 

@@ -41,25 +41,25 @@ def count_trained(text: str) -> list[int]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"over": ()}, "over must be a tuple of values, at least one"),
-        ({"over": 3}, r"over must be a tuple of values, at least one \(got 3\)"),
+        ({"over": ()}, "over must be a tuple of values or a dict, at least one"),
+        ({"over": 3}, r"over must be a tuple of values or a dict, at least one \(got 3\)"),
         ({"over": (0.1, 0.1)}, "0.1 appears twice in `over`"),
         ({"over": (1, "1")}, "'1' appears twice in `over`"),
         ({"over": {"a": 0.1}}, r"over\['a'\] must be a dict of settings"),
-        ({"over": (object(), 2)}, "give such a value a label"),
-        ({"over": ("a\rb", "c")}, "give such a value a label"),
+        ({"over": (object(), 2)}, "which has no fixed text; use over={label"),
+        ({"over": ("a\rb", "c")}, "which has no fixed text; use over={label"),
         ({"seeds": ()}, "seeds must be integers, such as range"),
         ({"seeds": (0, 0)}, r"a seed appears twice in \(0, 0\)"),
         ({"seeds": 3}, r"seeds must be integers, such as range\(3\), at least one \(got 3\)"),
         ({"seeds": (0.5,)}, r"seed must be an integer from 0 to 4,294,967,295 \(got 0.5\)"),
         ({"vary": "droput"}, "unknown setting 'droput'; did you mean 'dropout'"),
         ({"vary": "q"}, "unknown setting 'q'; expected one of units, dropout"),
-        ({"vary": "unused"}, "build ignores the setting 'unused': its text never uses it"),
+        ({"vary": "unused"}, "build ignores the setting 'unused': its code never uses it"),
         ({"fixed": {"epochs": 2}}, "build needs the setting 'units'"),
         ({"fixed": MLP | {"epochs": "8"}}, r"epochs must be an integer >= 1 \(got '8'\)"),
         ({"fixed": MLP | {"train_size": 0.5}}, "train_size must be an integer >= 1"),
         ({"fixed": 3}, "fixed must be a dict"),
-        ({"build": lambda **settings: None}, "build takes \\*\\*settings; name each of its settings"),
+        ({"build": lambda **settings: None}, "build takes \\*\\*settings; replace it by one named"),
         ({"build": print}, r"build must be a function"),
         ({"build": None}, r"build must be a function that returns a compiled model \(got None\)"),
         ({"build": mlp(8)}, r"build is a model; give the function itself: mlp, not mlp\(\)"),
@@ -85,11 +85,11 @@ def broken(build: str, **names):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vary": "train_size", "over": (400, 500, None)}, "500 and None give the same run: train_size changes"),
+        ({"vary": "train_size", "over": (400, 500, None)}, "500 and None give the same run: train_size has"),
         ({"vary": "train_size", "over": (400, 501)}, r"train_size must be an integer from 1 to 500 \(got 501\)"),
         ({"over": (0.1, "a")}, r"study s, dropout='a': build\(\) raised"),
         ({"vary": "optimizer", "over": ("adam", "adan")}, r"optimizer='adan': build\(\) raised"),
-        ({"build": broken("return mlp(8, 0 * dropout)")}, "0.1 and 0.3 give the same run: dropout changes nothing"),
+        ({"build": broken("return mlp(8, 0 * dropout)")}, "0.1 and 0.3 give the same run: dropout has no effect"),
         ({"build": broken("mlp(8, dropout)")}, r"build\(\) returned None: is `return network` missing"),
         ({"build": broken("return keras.Sequential([keras.Input((784,)), outside]) or dropout", outside=OUTSIDE)},
          r"outside is a Keras object \(Dense\) made outside build\(\)"),
@@ -163,7 +163,7 @@ def test_digits_that_cannot_be_scored_are_refused(few, name):
     broken = splits[name].x.copy()
     broken[0, 0] = np.nan
     for split, message in (
-        (splits[name][:0], f"study s: digits.{name} has 0 images and 0 labels"),
+        (splits[name][:0], f"study s: digits.{name} needs one label per image .got 0 and 0"),
         (Split(broken, splits[name].y), f"study s: digits.{name} must hold finite numbers"),
         (Split(splits[name].x.astype(object), splits[name].y), f"study s: digits.{name} must hold finite numbers"),
     ):
@@ -227,7 +227,7 @@ def test_a_study_is_cut_down_by_one_argument(few, project, capsys):
     sliced = run(make_study(over=(0.1,), seeds=(7,)), Digits(few.train[:100], few.val, few.test))
     assert sliced.final("val_loss") == part.final("val_loss")
     assert count_trained(capsys.readouterr().out) == [1, 1]
-    with pytest.raises(LabError, match="study s: train_size varies in this study"):
+    with pytest.raises(LabError, match="study s: it varies train_size, so it cannot be cut"):
         run(make_study(vary="train_size", over=(100, 200)), few, train_size=50)
 
 
@@ -264,7 +264,7 @@ def test_a_builder_that_has_changed_since_the_study_was_made_is_refused(few, pro
 
 def test_what_takes_long_does_not_start_unasked(few, project, capsys):
     study = make_study(fixed=MLP | {"epochs": 10_000_000}, seeds=range(2))
-    advice = r"about .* hours on 2 workers; to start it: lab.run\(\.\.\., max_minutes=\d+\)"
+    advice = r"about .* hours on 2 workers; to start it: max_minutes=\d+"
     with pytest.raises(LabError, match=f"study s: 4 runs to train: no record in img/; {advice}"):
         run(study, few, workers=2)
     assert not list((project / "img").glob("*.csv"))

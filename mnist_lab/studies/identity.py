@@ -21,6 +21,7 @@ import re
 import sys
 import sysconfig
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType, ModuleType, NoneType
@@ -88,7 +89,7 @@ class Code:
             raise LabError(f"{name} is a Keras object ({kind.__name__}) made outside build(); make it inside build()")
         if not is_installed(kind.__module__):
             return [self.describe(kind, name), self.describe(vars(value), name)]
-        raise LabError(f"{name} is a {kind.__name__}, which has no text or value to compare; use numbers or strings")
+        raise LabError(f"{name} is a {kind.__name__}, which cannot be compared between runs; use numbers or strings")
 
     def _describe_code(self, value: Callable) -> object:
         if is_installed(getattr(value, "__module__", None)):
@@ -188,8 +189,9 @@ def describe_run(code: Code, settings: dict, fit: dict) -> dict:
 
 def find_difference(new: dict, old: dict) -> tuple[int, str]:
     """In how many lines two descriptions differ, and the first such: "batch_size: 32 (recorded: 128)"."""
-    lines = [json.dumps(one, indent=0).replace(r"\n", "\n").replace('"', "").splitlines() for one in (new, old)]
-    only = [[line.strip(" ,") for line in lines[k] if line not in lines[1 - k]] or ["nothing"] for k in (0, 1)]
+    texts = (json.dumps(one, indent=0).replace('"', "") for one in (new, old))
+    lines = [Counter(re.split(r"\\n|\n", text)) for text in texts]
+    only = [[line.strip(" ,") for line in lines[k] - lines[1 - k]] or ["nothing"] for k in (0, 1)]
     name = f"{only[0][0].partition(': ')[0]}: "
     return sum(map(len, only)), f"{only[0][0]} (recorded: {only[1][0].removeprefix(name)})"
 

@@ -25,7 +25,7 @@ COLUMNS = [*TEXT, *INTEGERS, *SCORES, "seconds"]
 LAST_ROW = ["machine", "source", "probe"]
 ACCURACY = "(val_|clean_|test_)?(binary_|(sparse_)?(top_k_)?categorical_)?accuracy"  # those of Keras
 NUMBER = r"-?([0-9]+\.?[0-9]*([eE][-+]?[0-9]{1,2})?|inf)|nan"
-REPAIR = "correct the line, or delete the run to have it trained again"
+REPAIR = "correct the line, or delete all lines of the run to train it again"
 
 
 def is_accuracy(column: str) -> bool:
@@ -105,7 +105,7 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
     """
     new = {run["key"].iloc[0]: run for run in runs}
     text = _format(*new.values())
-    _parse(f"run not written to {path}", text)
+    _parse(f"a run was not saved to {path}; its table", text)
     header, body = text.split("\n", 1)
     with lock(path):
         old = path.read_bytes() if path.exists() else b""
@@ -134,7 +134,7 @@ def read_probabilities(path: Path, split: str) -> dict[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as arrays:
             return {name.removesuffix(end): arrays[name] for name in arrays if name.endswith(end)}
     except Exception as error:  # numpy, zipfile and zlib each raise their own
-        raise LabError(f"{file}: cannot be read ({error}); delete it to have its runs trained again") from None
+        raise LabError(f"{file}: cannot be read ({error}); delete it to train its runs again") from None
 
 
 def find_sources(record: Path) -> Path:

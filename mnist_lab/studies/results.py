@@ -101,9 +101,9 @@ def read_results(name: str) -> Results:
         value, seed = run["value"].iloc[0], run["seed"].iloc[0]
         runs = grouped.setdefault(value, [])
         if not is_complete(run) or any(len(other) != len(run) or other["seed"].iloc[0] == seed for other in runs):
-            fault = "is incomplete, or of another network or length than the others of this value"
-            raise LabError(f"{path}: run {value}, seed {seed}, {fault}; train it with: mnist-lab run --record")
+            fault = "epochs are missing, or another run of this value has this seed or another length"
+            raise LabError(f"{path}: value {value}, seed {seed}: {fault}; train it again: mnist-lab run --record")
         runs.append(run)
     if not grouped:
-        raise LabError(f"{path}: no recorded run; train with: mnist-lab run --record")
+        raise LabError(f"{path}: no recorded run; train: mnist-lab run --record")
     return Results(name, "value", grouped)

@@ -79,7 +79,7 @@ class Plan:
         if not own or not any(path.exists() for path in paths):
             return "no run of this study was recorded"
         if any(key.startswith(first.source) for key in sources):
-            return "other seeds"
+            return "these seeds are not in the record"
         return min(find_difference({"study": self.study.name, **first.description}, one) for one in own)[1]
 
     def find(self, own: list[Path]) -> None:
@@ -112,8 +112,8 @@ class Plan:
                 c.add(seed, *same[0])
                 self.found[own[0]] += 1
             elif recorded:
-                before = recorded[0][0]["probe"].iloc[-1]
-                self.notes.append(f"{c.name}: its first losses and norms differ from the record ({before}; {c.probe})")
+                fault = "Keras describes it as the recorded network, but its first losses or weight norms differ"
+                self.notes.append(f"{self.study.vary} {c.label}: {fault}")
                 c.key = digest(c.key, c.source)
         self._refuse_equal(self.study.seeds)
 
@@ -128,7 +128,7 @@ class Plan:
                 task += f"; workers.find_digits{first.fit['data'], first.digits.loaded, len(first.digits.train)}"
             pool, tasks = Parallel(max(self.workers, 2)), [delayed(exec)(task)] * self.workers
             self.starting = ThreadPoolExecutor(1).submit(pool, tasks)
-            print(f"{self.study.name}: not all runs are found by the code as it is; building networks to find them")
+            print(f"{self.study.name}: some runs are not in the record for this code; building the networks to check")
         from mnist_lab.training.checks import PROBE_SEED, build_model, probe_model, seeded
 
         for c in configurations:
@@ -150,7 +150,7 @@ class Plan:
         for label, identity in identities.items():
             if first.setdefault(identity, label) is not label:
                 twins = f"{first[identity]!r} and {label!r}"
-                raise self.study.error(f"{twins} give the same run: {self.study.vary} changes nothing there")
+                raise self.study.error(f"{twins} give the same run: {self.study.vary} has no effect there; keep one")
 
     def _refuse_equal(self, seeds: Iterable[int]) -> None:
         """Raises LabError where two values gave the same losses from one of these seeds, unless they diverged."""
@@ -184,7 +184,7 @@ class Plan:
         seconds = sum(job.seconds for job in jobs) / self.workers + 10  # the start of the workers included
         cost = f"about {in_words(seconds)} on {self.workers} worker{'s' * (self.workers > 1)}"
         if seconds > 60 * max_minutes:
-            advice = f"to start it: lab.run(..., max_minutes={seconds / 60 + 1:.0f}), or fewer seeds, or a train_size"
+            advice = f"to start it: max_minutes={seconds / 60 + 1:.0f}, or fewer seeds, epochs or images"
             raise self.study.error(f"{reason}; {cost}{'' if self.recording else f'; {advice}'}")
         for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
             print(f"{name}: {line}", file=file)

@@ -48,7 +48,7 @@ class Study:
             raise self.error(f"fixed must be a dict of settings (got {self.fixed!r})")
         if self.keep not in (None, "val", "test"):
             raise self.error(f"keep must be 'val', 'test' or None (got {self.keep!r})")
-        for name, allowed in (("over", "a tuple of values"), ("seeds", "integers, such as range(3)")):
+        for name, allowed in (("over", "a tuple of values or a dict"), ("seeds", "integers, such as range(3)")):
             value = getattr(self, name)
             several = isinstance(value, Iterable) and not isinstance(value, str)
             copy = () if not several else dict(value) if isinstance(value, Mapping) else tuple(value)
@@ -65,7 +65,7 @@ class Study:
                 raise self.error(f"over[{label!r}] must be a dict of settings (got {varied!r})")
             # the record finds a value by its text
             if label.__hash__ is None or " at 0x" in str(label) or not str(label).isprintable():
-                raise self.error(f"over holds {label!r}; give such a value a label: over={{label: settings}}")
+                raise self.error(f"over holds {label!r}, which has no fixed text; use over={{label: settings}}")
             if str(label) in map(str, self.settings):
                 raise self.error(f"{label!r} appears twice in `over`")
             self.settings[label] = self.fixed | dict(varied)
@@ -87,7 +87,7 @@ class Study:
         for settings in self.settings.values():
             for name, parameter in parameters.items():
                 if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                    raise self.error(f"build takes {parameter}; name each of its settings, so that none is ignored")
+                    raise self.error(f"build takes {parameter}; replace it by one named parameter for each setting")
                 if name not in settings and parameter.default is parameter.empty:
                     raise self.error(f"build needs the setting {name!r}")
             for name in settings:
@@ -96,7 +96,7 @@ class Study:
                     hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
                     raise self.error(f"unknown setting {name!r}; {hint}")
                 if name in unused:
-                    raise self.error(f"build ignores the setting {name!r}: its text never uses it")
+                    raise self.error(f"build ignores the setting {name!r}: its code never uses it")
             for name, default in FIT_SETTINGS.items():
                 if settings.get(name, default) is not None or name != "train_size":
                     check_integer(f"study {self.name}: {name}", settings.get(name, default), 1)
@@ -122,7 +122,7 @@ def run(
         raise LabError(f"run: expected a Study and its digits, in this order (got a {type(study).__name__})")
     sizes = {settings.get("train_size") for settings in study.settings.values()}
     if train_size is not None and sizes != {study.fixed.get("train_size")}:
-        raise study.error("train_size varies in this study, so it cannot be cut down by it")
+        raise study.error("it varies train_size, so it cannot be cut down by train_size")
     quick = seeds is not None or train_size is not None
     fixed = study.fixed if train_size is None else study.fixed | {"train_size": train_size}
     study = replace(study, fixed=fixed, seeds=study.seeds if seeds is None else seeds) if quick else study
@@ -160,13 +160,13 @@ def run_steps(
     plan.find([record] if recording else [record, local])
     total = len(plan.configurations) * len(study.seeds)
     if plan.missing() and mode == "replay":
-        advice = "a quick look is never recorded: make it a Study" if quick else "train with: mnist-lab run --record"
+        advice = "runs with seeds= or train_size= are not recorded" if quick else "train: mnist-lab run --record"
         labels = ", ".join(dict.fromkeys(str(c.label) for c, _ in plan.missing()))
         fault = f"{len(plan.missing())} of {total} runs ({labels}) missing from {record}"
         raise study.error("; ".join([fault, plan.name_reason([record]), *plan.notes, advice]))
     if recording and mode != "prune" and (others := plan.others(record)):
-        fault = f"{record} holds runs that it does not ask for ({', '.join(others)})"
-        raise study.error("; ".join([fault, *plan.notes, "rename the study, or drop them: mnist-lab run --prune"]))
+        fault = f"{record} holds {len(others)} runs that this study does not use ({'; '.join(others)})"
+        raise study.error("; ".join([fault, *plan.notes, "rename the study, or delete them: mnist-lab run --prune"]))
     if plan.missing():
         with lock(target):  # before anything is trained: can it be written?
             pass

@@ -38,7 +38,7 @@ def sweep(
     check_digits(digits, "sweep")
     rows = _read_rows(parameters, len(digits.train), digits.train.x.shape[1])
     if results.exists() and not read_text(results).startswith(",".join(COLUMNS)):
-        raise LabError(f"{results}, line 1: must be {','.join(COLUMNS)}, as sweep writes it")
+        raise LabError(f"{results}, line 1: not written by sweep; delete the file, or give another name")
     over = {", ".join(map(str, row)): dict(zip(SETTINGS, row, strict=True)) for row in rows}
     names = dict(zip(over, (f"{parameters}, line {line}" for line in rows.values()), strict=True))
     study = Study("sweep_" + re.sub(r"\W", "_", parameters.stem), build, {}, "row", over, seeds=(0,))
@@ -64,7 +64,7 @@ def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
     lines = [(line, cells) for line, cells in lines if any(cells)]
     line, header = lines.pop(0) if lines and set(lines[0][1]) & set(SETTINGS) else (1, SETTINGS)
     if sorted(header) != sorted(SETTINGS) or not lines:
-        fault = f"(got {', '.join(header)})" if lines else "and then rows"
+        fault = f"(got {', '.join(header)})" if lines else "with one run in each row (got no row)"
         raise LabError(f"{path}, line {line}: columns must be {', '.join(SETTINGS)} {fault}")
     for line, cells in lines:
         where = f"{path}, line {line}"
@@ -78,7 +78,7 @@ def _read_rows(path: Path, images: int, side: int) -> dict[tuple, int]:
             column, example = "optimizer", "Adam"
             row[column] = type(keras.optimizers.get(row[column])).__name__
         except (ValueError, AttributeError):
-            raise LabError(f"{where}: {column} must be one of Keras, like {example} (got {row[column]!r})") from None
+            raise LabError(f"{where}: unknown {column} {row[column]!r}; Keras has {example}, for example") from None
         for column, most in (("batch_size", images), ("kernel_size", side), ("epochs", 10_000)):
             if not re.fullmatch("[0-9]{1,9}", row[column]) or not 1 <= int(row[column]) <= most:
                 raise LabError(f"{where}: {column} must be an integer from 1 to {most} (got {row[column]!r})")

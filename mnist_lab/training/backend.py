@@ -25,7 +25,7 @@ finally:
 if _pressed and callable(_before):
     _before(signal.SIGINT, None)
 if keras.backend.backend() != "tensorflow":  # imported before, under another setting
-    raise LabError(f"Keras runs on {keras.backend.backend()} here; import mnist_lab before keras, to have TensorFlow")
+    raise LabError(f"Keras runs on {keras.backend.backend()}; restart, and import mnist_lab before keras")
 keras.config.set_image_data_format("channels_last")  # whatever the user's keras.json says
 tf.get_logger().setLevel("ERROR")  # it warns of compiling often, as a study of many settings does
 __all__ = ["keras", "tf"]

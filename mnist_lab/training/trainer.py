@@ -59,7 +59,7 @@ class Trainer:
         known = {id(variable.value) for variable in (*self.variables, *model.metrics_variables)}
         if any(id(variable) not in known for variable in graph.variables):
             raise LabError(
-                "the model has state outside its layers; give each random layer a keras.random.SeedGenerator"
+                "training changes a variable outside the layers; give a random layer a keras.random.SeedGenerator"
             )
 
     def _compile(self, train: Split) -> tf.Graph:

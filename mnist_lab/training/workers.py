@@ -77,7 +77,7 @@ def train_all(name: str, jobs: list[Job], workers: int, estimate: float, file: T
                 yield jobs[number], history, probabilities
                 done.append(jobs[number].seconds)
         except BrokenProcessPool:
-            fault = "a worker was killed, probably out of memory; finished runs are kept"
+            fault = "a worker was killed (too little memory?); finished runs are kept"
             raise LabError(f"{name}: {fault}; run again, with fewer workers if it happens again") from None
 
 
@@ -93,9 +93,9 @@ def _show_progress(name: str, seconds: list[float], estimate: float, file: TextI
                 passed = time.monotonic() - start
                 if len(done) > finished:
                     finished, expected = len(done), 10 + max(passed - 10, 1) * sum(seconds) / sum(done)
-                state = f"{finished} of {runs}" if finished else f"0 of {runs} (workers start and compile)"
+                state = f"{finished} of {runs} {'trained' if finished else '(workers start and compile)'}"
                 bar.n, left = min(passed / expected, 1), in_words(max(expected - passed, 1))
-                bar.set_description_str(f"{name}: {state}; {passed:.0f} s, about {left} left")
+                bar.set_description_str(f"{name}: {state}; {passed:.0f} s passed, about {left} left")
                 ended.wait(1)
 
     thread = threading.Thread(target=show, daemon=True)
@@ -161,7 +161,7 @@ def find_digits(data: str, digits: Digits | tuple, train_size: int) -> Digits:
         _digits.clear()
         digits = cut_digits(load_digits(*digits) if isinstance(digits, tuple) else digits, train_size)
         if digest_digits(digits) != data:
-            raise LabError("the digits are not those that lab.load_digits returns; make new ones with lab.Digits")
+            raise LabError("digits were changed after lab.load_digits; make them with lab.Digits(train, val, test)")
         _digits[data] = Digits(*map(to_tensors, (digits.train, digits.val, digits.test)))
     return _digits[data]
 

@@ -21,11 +21,11 @@ def verdicts(*results: Results) -> Verdicts:
     """The verdicts on all conclusions about these results. A second study that one needs is read from the record."""
     for item in results:
         if not isinstance(item, Results):
-            raise LabError(f"verdicts: expected Results, as lab.run returns, got {type(item).__name__}")
+            raise LabError(f"verdicts: expected Results, as lab.run returns them (got {type(item).__name__})")
     given = {item.name: item for item in results}
     conclusions = [conclusion for conclusion in CONCLUSIONS if conclusion.studies[0] in given]
     if not conclusions:
-        raise LabError(f"no 2018 conclusion to check in study {', '.join(given)}; expected one of {', '.join(STUDIES)}")
+        raise LabError(f"verdicts: no conclusion is about {', '.join(given)}; expected one of {', '.join(STUDIES)}")
     for conclusion in conclusions:
         given |= {name: read_results(name) for name in conclusion.studies if name not in given}
     return Verdicts(judge(conclusion, *(given[name] for name in conclusion.studies)) for conclusion in conclusions)

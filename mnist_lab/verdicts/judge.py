@@ -90,9 +90,8 @@ class Verdict:
         return "{verdict}; {claim}: {estimate}".format(**self.texts)
 
     def __str__(self) -> str:
-        title = f"{self.conclusion.id}: {self.conclusion.text}"
-        followup = [f"follow-up {self.followup}"] if self.followup else []
-        return "\n".join([title, *(f"  {name:9} {text}" for name, text in self.texts.items()), *followup])
+        lines = [f"{self.conclusion.id}: {self.conclusion.text}", *(f"  {n:9} {t}" for n, t in self.texts.items())]
+        return "\n".join(lines + [f"follow-up {self.followup}"] * bool(self.followup))
 
 
 class Verdicts(tuple):
@@ -157,9 +156,9 @@ def compare(results: Results, reference: object, metric: str = "val_accuracy") -
     """
     last, where = results.last(metric), f"compare: {results.name}"
     if reference not in last:
-        raise LabError(f"{where}: no {results.vary} {reference!r}; expected one of {', '.join(map(str, last))}")
+        raise LabError(f"{where}: no {results.vary} {reference!r}; expected one of {', '.join(map(repr, last))}")
     seeds = {v: check_seeds(in_percent(metric, last[v]), f"{where}, {results.vary} {v}, {metric}") for v in last}
     number = "+.4f" if metric.endswith("loss") else "+.2f"
     rows = {str(v): difference(seeds[v], seeds[reference]).format(number) for v in last if v != reference}
     title = TITLES.get(metric, metric).replace("(%)", "(pp)")
-    return pd.DataFrame({f"{title} − that of {reference}": rows}).rename_axis(results.vary)
+    return pd.DataFrame({f"{title}, difference from {results.vary} {reference}": rows}).rename_axis(results.vary)
