@@ -49,7 +49,7 @@ def dry_run(names: list[str], workers: int | None) -> bool:
 
 def clean() -> None:
     """Remove what was trained and drawn outside the record; name the files of the project that have changed."""
-    paths = sorted(find_images().glob("*.local.*"))
+    paths = sorted(p for p in find_images().glob("*.local.*") if p.suffix in (".csv", ".npz", ".json", ".png", ".svg"))
     for path in [*paths, *find_images().glob(".*.lock")]:
         path.unlink()
         if path in paths:

@@ -25,10 +25,10 @@ BUILDER = """def mlp(units):
     network.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     return network"""
 CELLS = [
-    "import mnist_lab as lab\nfrom mnist_lab import keras\ndigits = lab.load_digits('flat')",
+    "import mnist_lab as lab\nfrom mnist_lab import keras\ndigits = lab.load_digits()",
     BUILDER,
-    "fixed = {'train_size': 2000, 'epochs': 100}\nstudy = lab.Study('s', mlp, fixed, 'units', (4, 5), range(6))",
-    "lab.Answer(lab.run(study, digits))",
+    "study = lab.Study('s', mlp, {'epochs': 100}, 'units', (4, 5), range(12))",
+    "few = lab.Digits(digits.train[:2000], digits.val[:500], digits.val)\nlab.Answer(lab.run(study, few))",
 ]
 
 
@@ -110,7 +110,7 @@ def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(p
     open_notebook(page, "s.ipynb")
     shown = page.locator(".jp-OutputArea-output").all_inner_texts
     run(page, "Run All Cells")
-    for text in ("s: 12 runs to train: no run", r" 0 of 12 runs \(workers start", r" [1-9]\d? of 12 runs trained; "):
+    for text in ("s: 24 runs to train: no run", r" 0 of 24 runs \(workers start", r" [1-9]\d? of 24 runs trained; "):
         wait_for(lambda text=text: re.search(text, "".join(shown())))
     page.get_by_title("Interrupt the kernel").click()
     wait_for(lambda: "run the cell again to go on" in "".join(shown()))

@@ -141,8 +141,8 @@ def test_the_gallery_shows_wrong_digits_with_the_labels_given(few):
     figure = plots.plot_gallery(x, y, probabilities, seed=0)
     (true, swapped), five = (few.test.y[0].argmax(), y[0].argmax()), few.test.y[5].argmax()
     assert [axes.get_title() for axes in figure.axes] == [
-        f"is {swapped} (1%)\npredicted {true} (91%)",
-        f"is {five} (5%)\npredicted {(five + 2) % 10} (55%)",
+        f"is {swapped} (1 %)\npredicted {true} (91 %)",
+        f"is {five} (5 %)\npredicted {(five + 2) % 10} (55 %)",
     ]
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), x[0].reshape(28, 28))
 
@@ -158,7 +158,7 @@ def test_the_gallery_is_drawn_by_seed(few):
 def test_what_cannot_be_drawn_is_named(results, few, project):
     x, y = few.test.x, few.test.y
     for draw, message in (
-        (lambda: plots.plot_digits(x[:0]), "plot_digits: 0 images"),
+        (lambda: plots.plot_digits(x[:0]), "plot_digits: needs images"),
         (lambda: plots.plot_digits(x[:3], titles=[1]), r"a title for each or none \(got 3 and \[1\]\)"),
         (lambda: plots.plot_gallery(x, y, y, seed=0), "all 200 digits right"),
         (lambda: plots.plot_gallery(x, y, y[:3], seed=0), r"need \(200, 10\) .*, not \(200, 10\) \(3, 10\)"),

@@ -171,5 +171,5 @@ def test_probabilities_are_kept_beside_the_record_and_dropped_with_their_runs(tm
 
 def test_no_object_in_a_file_of_probabilities_is_unpickled(tmp_path):
     np.savez(tmp_path / "s.npz", key_val=np.array([{}], dtype=object))
-    with pytest.raises(LabError, match=r"s\.npz: cannot be read \(.*pickle.*\); delete it to have its runs trained"):
+    with pytest.raises(LabError, match=r"s\.npz: cannot be read \(.*pickle.*\); delete it to train its runs again"):
         read_probabilities(tmp_path / "s.csv", "val")

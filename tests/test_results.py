@@ -69,5 +69,5 @@ def test_results_of_a_record_hold_runs_of_one_kind(project):
         with pytest.raises(LabError, match=r"s\.csv: value a, b, seed .: epochs are missing, or another run"):
             read_results("s")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
-    with pytest.raises(LabError, match=r"seed 0, is incomplete, .* train it with: mnist-lab run --record"):
+    with pytest.raises(LabError, match=r"seed 0: epochs are missing, .* train it again: mnist-lab run --record"):
         read_results("s")
