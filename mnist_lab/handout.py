@@ -18,15 +18,15 @@ def write_handouts(names: list[str]) -> None:
     """
     folder = find_project() / "handouts"
     paths = [Path(name) for name in names] or sorted((find_project() / "notebooks").glob("*.ipynb"))
-    for kind in ("solutions", "student"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
     for path in paths:
-        _, notebook = read_notebook(path)
-        student = remove_solutions(notebook)
-        (folder / "student" / path.name).write_text(f"{nbformat.writes(student)}\n", encoding="utf-8")
+        student = remove_solutions(notebook := read_notebook(path)[1])
         for kind, version in (("solutions", notebook), ("student", student)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
             page = render(version, path.stem).replace("<details>", f"<details{' open' * (kind == 'solutions')}>")
             (folder / kind / f"{path.stem}.html").write_text(page, encoding="utf-8")
+        (folder / "student" / path.name).write_text(f"{nbformat.writes(student)}\n", encoding="utf-8")
+        for data in path.parent.glob("*.csv"):  # a notebook reads them from its own folder
+            (folder / "student" / data.name).write_bytes(data.read_bytes())
         print(f"{path}: solutions and student version in {folder}/")
 
 

@@ -27,7 +27,7 @@ BUILDER = """def mlp(units):
 CELLS = [
     "import mnist_lab as lab\nfrom mnist_lab import keras\ndigits = lab.load_digits()",
     BUILDER,
-    "study = lab.Study('s', mlp, {'epochs': 100}, 'units', (4, 5), range(12))",
+    "study = lab.Study('s', mlp, {'epochs': 40}, 'units', (4, 5), range(12))",
     "few = lab.Digits(digits.train[:2000], digits.val[:500], digits.val)\nlab.Answer(lab.run(study, few))",
 ]
 

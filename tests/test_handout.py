@@ -48,13 +48,12 @@ def test_pages_are_complete_and_ask_for_nothing(project, capsys):
     data = {"image/png": b64encode(png).decode()}
     shown = new_output("display_data", data=data, metadata={"image/png": metadata})
     cells = [
-        new_markdown_cell(
-            "# Title\n\nTo [the next](other.ipynb)\n\n<details><summary>Why?</summary>\n\nSo.\n\n</details>"
-        ),
+        new_markdown_cell("To [the next](other.ipynb)\n\n<details><summary>Why?</summary>\n\nSo.\n\n</details>"),
         new_code_cell("figure", outputs=[shown]),
         new_code_cell("secret", metadata={"tags": ["solution"]}),
     ]
     nbformat.write(new_notebook(cells=cells), project / "notebooks" / "n.ipynb")
+    (project / "notebooks" / "parameter.csv").write_text("one\n")
     assert main(["handout"]) == main(["handout", "notebooks/n.ipynb"]) == 0
     assert capsys.readouterr().out.endswith("notebooks/n.ipynb: solutions and student version in handouts/\n")
     folder = project / "handouts"
@@ -66,4 +65,5 @@ def test_pages_are_complete_and_ask_for_nothing(project, capsys):
         assert page.index("Why?") < page.index("<p>So.</p>") < page.index("</details>")
     assert ("secret" in pages["solutions"], "secret" in pages["student"]) == (True, False)
     assert ("<details open>" in pages["solutions"], "<details open>" in pages["student"]) == (True, False)
+    assert (folder / "student" / "parameter.csv").read_text() == "one\n"
     assert "your code here" in (folder / "student" / "n.ipynb").read_text()
