@@ -25,9 +25,9 @@ def write_handouts(names: list[str]) -> None:
             page = render(version, path.stem).replace("<details>", f"<details{' open' * (kind == 'solutions')}>")
             (folder / kind / f"{path.stem}.html").write_text(page, encoding="utf-8")
         (folder / "student" / path.name).write_text(f"{nbformat.writes(student)}\n", encoding="utf-8")
-        for data in path.parent.glob("*.csv"):  # a notebook reads them from its own folder
-            (folder / "student" / data.name).write_bytes(data.read_bytes())
         print(f"{path}: solutions and student version in {folder}/")
+    for data in {data for path in paths for data in path.parent.glob("*.csv")}:  # notebooks read them beside themselves
+        (folder / "student" / data.name).write_bytes(data.read_bytes())
 
 
 def remove_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -113,11 +113,12 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
     write = partial(axes.text, transform=axes.get_yaxis_transform(), va="center", bbox=PAPER)
     for y, v in enumerate(verdicts):
         write(0.01, y - 0.36, v.conclusion.text)
-        for one, down, size in ((v, 0, 3), (v.followup, 0.3, 1.5))[: 1 + bool(v.followup)]:
-            (color, marker), (low, middle, high) = VERDICTS[one.verdict], one.claim.support(one.estimate)
-            axes.plot([low, high], [y + down] * 2, color=color, linewidth=size)
-            axes.plot(middle, y + down, marker, color=color, markersize=3 + 2 * size, markeredgecolor="black")
-            write(1.01, y + down, "follow-up: " * (one is not v) + one.texts["verdict"])
+        for one, prefix, height, size in ((v, "", y, 3), (v.followup, "follow-up: ", y + 0.3, 1.5)):
+            if one and one.verdict in VERDICTS:
+                (color, marker), (low, middle, high) = VERDICTS[one.verdict], one.claim.support(one.estimate)
+                axes.plot([low, high], [height, height], color=color, linewidth=size)
+                axes.plot(middle, height, marker, color=color, markersize=3 + 2 * size, markeredgecolor="black")
+                write(1.01, height, prefix + one.texts["verdict"])
     axes.axvline(0, color="black", linewidth=1)
     _set_ticks(axes.xaxis, [-100, -10, -1, 0, 1, 10, 100])
     axes.set_yticks(range(len(verdicts)), [v.conclusion.id for v in verdicts])

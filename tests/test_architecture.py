@@ -51,6 +51,7 @@ def test_imports_point_one_way(everywhere):
         ready = [module for module in imports if module not in levels and imports[module] <= set(levels)]
         assert ready, f"a cycle among {sorted(set(imports) - set(levels))}"
         levels |= {module: 1 + max((levels[name] for name in imports[module]), default=0) for module in ready}
+    assert len(LAYERS) <= 6
     assert everywhere or max(levels.values()) <= 6
 
 

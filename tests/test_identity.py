@@ -11,6 +11,7 @@ from cells import define
 import mnist_lab as lab
 from mnist_lab import LabError, keras
 from mnist_lab.data import load_digits
+from mnist_lab.studies.identity import find_difference
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {"batch_size": 64, "epochs": 8}
@@ -118,6 +119,7 @@ def test_another_length_of_training_is_not_taken_from_the_record(recorded):
     layer = "network.add(keras.layers.Dense(units, activation='{}'))"
     reason = "; {} (recorded: {}); ".format(layer.format("relu"), layer.format("sigmoid"))
     assert reason in replay_mlp(edit('"sigmoid"', '"relu"'))
+    assert find_difference({"a": [1, 1, 1]}, {"a": [1, 1]})[1] == "1 (recorded: nothing)"
 
 
 def test_a_run_that_another_study_recorded_is_found(recorded):

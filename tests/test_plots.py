@@ -103,8 +103,11 @@ def test_verdicts_are_drawn_on_the_side_of_the_limit_that_they_support():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["rep", "con"]
     assert [text.get_text() for text in axes.texts] == ["a is best", "reproduced", "a is best", "contradicted"]
     assert "con: contradicted; a − b < 0.2 pp: +0.50 pp, 95 % CI [+0.30, +0.60]" in figure.alt
-    axes = plots.plot_verdicts([replace(verdicts[0], followup=verdicts[1])]).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["a is best", "reproduced", "follow-up: contradicted"]
+    unjudged = replace(verdicts[0], verdict="cannot be judged", estimate="a run is missing")
+    pairs = replace(verdicts[0], followup=verdicts[1]), replace(verdicts[1], followup=unjudged)
+    axes = plots.plot_verdicts(pairs).axes[0]
+    drawn = ["a is best", "reproduced", "follow-up: contradicted", "a is best", "contradicted"]
+    assert [text.get_text() for text in axes.texts] == drawn
     np.testing.assert_allclose(axes.lines[2].get_xdata(), [-4, -1])
 
 

@@ -73,13 +73,14 @@ def test_stop_in_jupyter_ends_all_workers_and_the_next_run_goes_on(project):
     assert read_record(record)["value"].tolist() == ["2", "2", "3", "3", "3"]
 
 
-def test_stop_before_training_is_one_line_and_the_next_run_works(project):
+@pytest.mark.parametrize("seconds", [0.5, 3])
+def test_stop_before_training_is_one_line_and_the_next_run_works(project, seconds):
     manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
     begin = f"import sys; sys.path += [{os.path.dirname(program.__file__)!r}]; from program import *; few = load_few()"
     study, messages = 'lab.run(lab.Study("s", build, {}, "units", (4,), (0,)), few)', []  # TensorFlow is imported there
     try:
         client.execute_interactive(begin, timeout=60)
-        Timer(2, manager.interrupt_kernel).start()
+        Timer(seconds, manager.interrupt_kernel).start()
         reply = client.execute_interactive(study, timeout=60)["content"]
         assert reply["evalue"] == "stopped before anything was trained; run the cell again"
         client.execute_interactive(study, timeout=60, output_hook=messages.append)
@@ -113,7 +114,6 @@ def test_a_failed_study_does_not_end_the_workers_of_the_next(project):
     started = find_workers(os.getpid())
     del error
     gc.collect()
-    time.sleep(1)
     assert find_workers(os.getpid()) == started != []
 
 

@@ -189,8 +189,7 @@ def describe_run(code: Code, settings: dict, fit: dict) -> dict:
 
 def find_difference(new: dict, old: dict) -> tuple[int, str]:
     """In how many lines two descriptions differ, and the first such: "batch_size: 32 (recorded: 128)"."""
-    texts = (json.dumps(one, indent=0).replace('"', "") for one in (new, old))
-    lines = [Counter(re.split(r"\\n|\n", text)) for text in texts]
+    lines = [Counter(re.split(r"\\n|\n", json.dumps(one, indent=0).replace('"', ""))) for one in (new, old)]
     only = [[line.strip(" ,") for line in lines[k] - lines[1 - k]] or ["nothing"] for k in (0, 1)]
     name = f"{only[0][0].partition(': ')[0]}: "
     return sum(map(len, only)), f"{only[0][0]} (recorded: {only[1][0].removeprefix(name)})"

@@ -96,14 +96,14 @@ def spread(values: np.ndarray, digits: int = 2) -> str:
 def read_results(name: str) -> Results:
     """The results of a recorded study, from its CSV alone; its values are text. Raises LabError if runs are missing."""
     path = find_recorded() / f"{name}.csv"
-    grouped: dict[object, list[pd.DataFrame]] = {}
+    grouped: dict[object, dict[int, pd.DataFrame]] = {}
     for run in split_runs(read_record(path)).values():
         value, seed = run["value"].iloc[0], run["seed"].iloc[0]
-        runs = grouped.setdefault(value, [])
-        if not is_complete(run) or any(len(other) != len(run) or other["seed"].iloc[0] == seed for other in runs):
+        runs = grouped.setdefault(value, {})
+        if not is_complete(run) or seed in runs or any(len(other) != len(run) for other in runs.values()):
             fault = "epochs are missing, or another run of this value has this seed or another length"
             raise LabError(f"{path}: value {value}, seed {seed}: {fault}; train it again: mnist-lab run --record")
-        runs.append(run)
+        runs[seed] = run
     if not grouped:
         raise LabError(f"{path}: no recorded run; train: mnist-lab run --record")
-    return Results(name, "value", grouped)
+    return Results(name, "value", {value: [*runs.values()] for value, runs in grouped.items()})

@@ -37,16 +37,11 @@ def mlp(depth=1):
 
 
 def cnn(filters=(32, 64), kernel_size=3, dropout=0.25, units=128, warp=False, augmented=False):
-    network = keras.Sequential([keras.Input((28, 28, 1))])
-    if warp:
-        network.add(lab.RandomWarp(**RANGES, shear_range=SHEAR, seed=0))
-    for number in filters:
-        network.add(keras.layers.Conv2D(number, kernel_size, activation="relu"))
-    for layer in (keras.layers.MaxPooling2D(2), keras.layers.Dropout(dropout), keras.layers.Flatten()):
-        network.add(layer)
-    network.add(keras.layers.Dense(units, activation="relu"))
-    network.add(keras.layers.Dropout(0.5))
-    network.add(keras.layers.Dense(10, activation="softmax"))
+    layers = [lab.RandomWarp(**RANGES, shear_range=SHEAR, seed=0)] if warp else []
+    layers += [keras.layers.Conv2D(number, kernel_size, activation="relu") for number in filters]
+    layers += [keras.layers.MaxPooling2D(2), keras.layers.Dropout(dropout), keras.layers.Flatten()]
+    layers += [keras.layers.Dense(units, activation="relu"), keras.layers.Dropout(0.5)]
+    network = keras.Sequential([keras.Input((28, 28, 1)), *layers, keras.layers.Dense(10, activation="softmax")])
     optimizer = keras.optimizers.Adam(0.001) if augmented else keras.optimizers.Adadelta(1.0)
     network.compile(optimizer, "binary_crossentropy" if augmented else "categorical_crossentropy", metrics=["accuracy"])
     return network
