@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from mnist_lab.errors import delay_stop
+
 _MODULES = {
     "errors": "LabError",
     "data": "Digits Split load_digits",
@@ -24,7 +26,8 @@ __all__ = list(_HOME)
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'mnist_lab' has no attribute {name!r}")
-    return getattr(import_module(f"mnist_lab.{_HOME[name]}"), name)
+    with delay_stop():
+        return getattr(import_module(f"mnist_lab.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 from mnist_lab.errors import LabError
@@ -37,23 +36,22 @@ def run(names: list[str], mode: str, workers: int | None) -> bool:
     return succeeded
 
 
-def dry_run(names: list[str], workers: int | None) -> bool:
+def dry_run(names: list[str], mode: str, workers: int | None) -> bool:
     """Print what is missing, in a copy of the project; not what needs the results of something that is missing."""
     project = find_project().resolve()
     names = [os.path.relpath(name, project) for name in names]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for part in ("img", "notebooks"):
             shutil.copytree(project / part, part, ignore=shutil.ignore_patterns(".*", "*.local.*"))
-        return run(names, "dry-run", workers)
+        return run(names, mode, workers)
 
 
 def clean() -> None:
     """Remove what was trained and drawn outside the record; name the files of the project that have changed."""
     paths = sorted(p for p in find_images().glob("*.local.*") if p.suffix in (".csv", ".npz", ".json", ".png", ".svg"))
-    for path in [*paths, *find_images().glob(".*.lock")]:
+    for path in paths:
         path.unlink()
-        if path in paths:
-            print(f"removed {path}")
+        print(f"removed {path}")
     if not paths:
         print("nothing to remove: no img/*.local.*")
     if shutil.which("git"):
@@ -69,10 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     runner = commands.add_parser("run", help="execute notebooks in place, from recorded runs; figures go to img/")
     runner.add_argument("notebooks", nargs="*", help="such as notebooks/1_mlp.ipynb (default: all)")
     mode = runner.add_mutually_exclusive_group()
-    record = {"dest": "mode", "action": "store_const", "default": "replay"}
-    mode.add_argument("--record", const="record", **record, help="train what the record lacks, and add it to img/*.csv")
-    mode.add_argument("--prune", const="prune", **record, help="as --record, and delete runs that no study uses")
-    mode.add_argument("--dry-run", action="store_true", help="say what --record would train, and how long it takes")
+    to_mode = {"dest": "mode", "action": "store_const", "default": "replay"}
+    mode.add_argument("--record", const="record", **to_mode, help="train what img/*.csv lack, and add it to them")
+    mode.add_argument("--prune", const="prune", **to_mode, help="as --record, and delete runs that no study uses")
+    mode.add_argument("--dry-run", const="dry-run", **to_mode, help="say what --record would train, and how long")
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one per core)")
     commands.add_parser("clean", help="delete your own runs and figures, img/*.local.*")
     handout = commands.add_parser("handout", help="write handouts/: pages with answers, notebooks and pages without")
@@ -93,8 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif args.command == "clean":
             clean()
         else:
-            execute = dry_run if args.dry_run else partial(run, mode=args.mode)
-            return 0 if execute(args.notebooks, workers=args.workers) else 1
+            execute = dry_run if args.mode == "dry-run" else run
+            return 0 if execute(args.notebooks, args.mode, args.workers) else 1
     except (LabError, OSError) as error:
         print(f"mnist-lab: {error}", file=sys.stderr)
         return 1

@@ -86,7 +86,7 @@ class _Client(NotebookClient):
         self.nb.metadata.pop("widgets", None)  # the state of a widget has names that are drawn anew each time
         if read_text(self.path) != self.text:
             raise LabError(f"{self.path}: changed by another program while it was executed, and left so; run it again")
-        replace_file(self.path, lambda file: file.write(f"{nbformat.writes(self.nb)}\n".encode()))
+        replace_file(self.path, f"{nbformat.writes(self.nb)}\n".encode())
         return time.perf_counter() - start
 
 

@@ -56,6 +56,7 @@ def save(figure: LabFigure, name: str, dpi: float | None = None) -> LabFigure:
         raise LabError(f"save: name must be a plain file name, without .png (got {name!r})")
     if dpi:
         figure.set_dpi(dpi)
+        vars(figure).pop("png", None)  # it was drawn in another size
     path = find_images() / (name if name.endswith(".svg") else f"{name}.png")
     content = figure.png
     if name.endswith(".svg"):
@@ -65,7 +66,7 @@ def save(figure: LabFigure, name: str, dpi: float | None = None) -> LabFigure:
         path.parent.mkdir(exist_ok=True)
         own = os.environ.get("MNIST_LAB_MODE", "local") == "local"
         path = path.with_suffix(f".local{path.suffix}") if own else path
-        replace_file(path, lambda file: file.write(content))
+        replace_file(path, content)
     return figure
 
 

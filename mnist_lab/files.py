@@ -1,8 +1,7 @@
 """Files: finding the project's folders, reading text, and replacing a file as a whole under a lock."""
 
 import os
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,9 +24,9 @@ def find_images() -> Path:
 
 def find_recorded() -> Path:
     """The folder of recorded runs: the project's; for a notebook outside of any, that installed with the package."""
-    installed = Path(__file__).parents[1] / "img", Path(sysconfig.get_path("data"), "share", "mnist_lab")
-    outside = not (find_project() / "notebooks").is_dir()
-    return next((path for path in installed if outside and path.is_dir()), find_images())
+    own, above = find_images(), Path(__file__).parents
+    installed = [above[1] / "img", *(folder / "share" / "mnist_lab" for folder in above)]
+    return own if (own / "sources.json").exists() else next(filter(Path.is_dir, installed), own)
 
 
 def read_text(path: Path) -> str:
@@ -52,12 +51,12 @@ def lock(path: Path) -> Iterator[None]:
         raise LabError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def replace_file(path: Path, write: Callable) -> None:
-    """Let `write` fill a new file, opened in binary, and put it in the place of the old one. Raises LabError."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a new file in the place of the old one, as a whole or not at all. Raises LabError."""
     new = path.with_name(f".{path.name}.new")
     try:
         with new.open("wb") as file:
-            write(file)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())  # a power cut leaves the old file or the new one, too
         os.replace(new, path)

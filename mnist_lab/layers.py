@@ -18,7 +18,6 @@ class RandomWarp(keras.layers.Layer):
     `width_shift_range` of its height and width, sheared by up to `shear_range` radians, and zoomed by 1 ± `zoom_range`
     for each axis alone. Pixels are interpolated once, bilinearly, with the nearest edge outside. Names and order are
     those of Keras's ImageDataGenerator, whose `shear_range` is degrees since Keras 2.1.3.
-    Raises LabError for a range out of its limits.
     """
 
     def __init__(

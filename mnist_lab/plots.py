@@ -166,9 +166,7 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
 
 
 @styled
-def plot_gallery(
-    x: np.ndarray, y: np.ndarray, probabilities: np.ndarray, seed: int, most: int = 20, columns: int = 5
-) -> Figure:
+def plot_gallery(x: np.ndarray, y: np.ndarray, probabilities: np.ndarray, seed: int, most: int = 20) -> Figure:
     """Draw up to `most` of the digits that a model gets wrong, picked at random by `seed`, with both labels.
 
     `x` holds the images, `y` their one-hot labels `(n, 10)`, `probabilities` the model's outputs `(n, 10)`.
@@ -182,7 +180,7 @@ def plot_gallery(
     shown = np.sort(np.random.default_rng(seed).choice(wrong, size=min(most, len(wrong)), replace=False))
     answers = zip(true[shown], predicted[shown], probabilities[shown], strict=True)
     titles = [f"is {t} ({100 * p[t]:.0f} %)\npredicted {r} ({100 * p[r]:.0f} %)" for t, r, p in answers]
-    figure = plot_digits(x[shown], titles, columns)
+    figure = plot_digits(x[shown], titles, columns=5)
     figure.suptitle(f"{len(shown)} of {len(wrong)} wrong predictions for {len(x):,} digits (probability in brackets)")
     figure.alt = f"{figure.get_suptitle()}. {figure.alt}"
     return figure

@@ -20,6 +20,7 @@ def project(tmp_path, monkeypatch):
     """An empty project, in which runs are trained as a student's would be."""
     for folder in ("img", "notebooks"):
         (tmp_path / folder).mkdir()
+    (tmp_path / "img" / "sources.json").write_text("{}")  # it has a record, without runs
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MNIST_LAB_MODE", "local")
     return tmp_path

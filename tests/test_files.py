@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -29,22 +30,22 @@ def test_text_is_read_without_the_mark_that_a_spreadsheet_adds_and_other_bytes_a
         read_text(path)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.csv"
     path.write_bytes(b"old")
 
     def fail(file):
-        file.write(b"new")
         raise OSError("disk full")
 
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(LabError, match=r"a\.csv: cannot be written \(disk full\); the old file is unchanged"):
-        replace_file(path, fail)
+        replace_file(path, b"new")
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("a.csv", b"old")]
 
 
 def test_a_folder_that_is_missing_is_made_and_one_that_cannot_be_is_an_error(tmp_path):
     with lock(tmp_path / "img" / "s.csv"):
-        replace_file(tmp_path / "img" / "s.csv", lambda file: file.write(b"new"))
+        replace_file(tmp_path / "img" / "s.csv", b"new")
     assert (tmp_path / "img" / "s.csv").read_bytes() == b"new"
     for folder in ("img/s.csv", "no/such"):
         with pytest.raises(LabError, match=r"t\.csv: cannot be written"), lock(tmp_path / folder / "t.csv"):

@@ -1,6 +1,8 @@
 """Which edits of a notebook replay from the shipped record, and which train anew."""
 
+import importlib
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -11,7 +13,7 @@ from cells import define
 import mnist_lab as lab
 from mnist_lab import LabError, keras
 from mnist_lab.data import load_digits
-from mnist_lab.studies.identity import find_difference
+from mnist_lab.studies.identity import Code, find_difference
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = {"batch_size": 64, "epochs": 8}
@@ -148,3 +150,16 @@ def test_a_custom_loss_counts_by_its_text_and_by_what_it_uses(recorded):
     assert replay(f"{cells[3]}\n\ndef unused():\n    return 1")
     assert not replay(cells[3].replace("1.0 *", "1.0001 *"))
     assert not replay("FACTOR = 1.0001\n\n\n" + cells[3].replace("1.0 *", "FACTOR *"))
+
+
+def test_a_change_in_a_module_of_the_users_own_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own").mkdir()  # without __init__.py
+    texts = []
+    for units in (4, 40):
+        (tmp_path / "own" / "sub.py").write_text(f"def count():\n    return {units}\n")
+        module = importlib.reload(importlib.import_module("own.sub"))
+        scope = define("def build():\n    return own.sub.count()", own=sys.modules["own"])
+        texts.append((Code(scope["build"]).text, Code(module.count).text))
+    assert texts[0][0] != texts[1][0]
+    assert texts[0][1] != texts[1][1]

@@ -93,4 +93,4 @@ def test_clean_removes_what_was_not_recorded(project, capsys):
     assert main(["clean"]) == main(["clean"]) == 0
     removed = "removed ../img/s.local.csv\nremoved ../img/s.local.npz\n"
     assert capsys.readouterr().out == f"{removed}nothing to remove: no img/*.local.*\n"
-    assert set(read_files(project)) == {"s.csv", "my.local.notes"}
+    assert set(read_files(project)) == {"s.csv", "my.local.notes", "sources.json"}

@@ -40,7 +40,8 @@ INSTALLED = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "pure
 def is_installed(module_name: str | None) -> bool:
     """Whether a module is Python's, an installed package's or this package's, rather than its user's own."""
     root = (module_name or "builtins").split(".")[0]
-    file = getattr(sys.modules.get(root), "__file__", None)
+    module = sys.modules.get(root)
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
     in_folder = file is None or any(Path(file).is_relative_to(folder) for folder in INSTALLED)
     return root == "mnist_lab" or (in_folder and root != "__main__")
 
@@ -118,7 +119,7 @@ class Code:
                 path = "." * getattr(node, "level", 0) + (getattr(node, "module", None) or alias.name)
                 module = importlib.import_module(path, function.__globals__.get("__package__"))
                 known[alias.asname or alias.name] = getattr(module, alias.name, module)
-        for node in (node for node in nodes if isinstance(node, ast.Attribute)):
+        for node in reversed([node for node in nodes if isinstance(node, ast.Attribute)]):  # a.b before a.b.c
             owner = known.get(ast.unparse(node.value))
             if isinstance(owner, ModuleType) and not is_installed(owner.__name__):
                 known[ast.unparse(node)] = getattr(owner, node.attr, None)
@@ -171,7 +172,7 @@ def find_unused(function: Callable) -> list[str]:
 
 def digest(*parts: object) -> str:
     """A hash of plain data, 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=int).encode()).hexdigest()[:16]
 
 
 def keras_settings() -> list:
@@ -184,7 +185,7 @@ def describe_run(code: Code, settings: dict, fit: dict) -> dict:
     """All that decides a run but its seed, in plain data; its digest is the source. `fit` is that of the training."""
     described = {name: code.describe(value, name) for name, value in settings.items()}
     run = {"settings": described, "training": fit, "code": code.text, "Keras": keras_settings(), "trainer": VERSION}
-    return json.loads(json.dumps(run))  # as it is read from a file
+    return json.loads(json.dumps(run, default=int))  # as it is read from a file
 
 
 def find_difference(new: dict, old: dict) -> tuple[int, str]:

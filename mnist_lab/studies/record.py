@@ -38,15 +38,14 @@ def is_metric(column: str) -> bool:
     return column not in (*TEXT, *INTEGERS, *LAST_ROW)
 
 
-def read_record(path: Path) -> pd.DataFrame:
+def read_record(path: Path | str, text: str | None = None) -> pd.DataFrame:
     """The rows of a record, numbers to the last bit; none where there is no file. What a spreadsheet saves is read.
 
-    Raises LabError naming file, line and what was found where a row cannot be understood.
+    Raises LabError naming file, line and what was found where a row of it, or of `text`, cannot be understood.
     """
-    return _parse(path, read_text(path)) if path.exists() else pd.DataFrame(columns=[*COLUMNS, *LAST_ROW])
-
-
-def _parse(path: Path | str, text: str) -> pd.DataFrame:
+    if text is None and not path.exists():
+        return pd.DataFrame(columns=[*COLUMNS, *LAST_ROW])
+    text = read_text(path) if text is None else text
     try:
         header, *lines = [*csv.reader(io.StringIO(text, newline=""), strict=True)] or [[]]
     except csv.Error as error:
@@ -105,7 +104,7 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
     """
     new = {run["key"].iloc[0]: run for run in runs}
     text = _format(*new.values())
-    _parse(f"a run was not saved to {path}; its table", text)
+    read_record(f"a run was not saved to {path}; its table", text)
     header, body = text.split("\n", 1)
     with lock(path):
         old = path.read_bytes() if path.exists() else b""
@@ -113,7 +112,7 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
         content = old + body.encode()
         if only or not alike or any(f"\n{key},".encode() in old for key in new):
             content = (text if only else _format(*(split_runs(read_record(path)) | new).values())).encode()
-        replace_file(path, lambda file: file.write(content))
+        replace_file(path, content)
 
 
 def _format(*runs: pd.DataFrame) -> str:
@@ -155,7 +154,7 @@ def write_sources(record: Path, study: str, descriptions: dict[str, dict]) -> No
     with lock(path):
         sources = read_sources(record) | new
         text = json.dumps(dict(sorted(sources.items(), key=lambda item: item[1]["study"])), indent=1)
-        replace_file(path, lambda file: file.write(f"{text}\n".encode()))
+        replace_file(path, f"{text}\n".encode())
 
 
 def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], only: bool = False) -> None:
@@ -164,4 +163,5 @@ def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], o
     with lock(file):
         by_key = by_key if only else read_probabilities(path, split) | by_key
         arrays = {f"{key}_{split}": array for key, array in by_key.items()}
-        replace_file(file, lambda target: np.savez_compressed(target, **arrays))
+        np.savez_compressed(content := io.BytesIO(), **arrays)
+        replace_file(file, content.getvalue())

@@ -129,10 +129,7 @@ def run(
     current = getattr(sys.modules.get(study.build.__module__), study.build.__qualname__, study.build)
     if current is not study.build and Code(current).text != Code(study.build).text:
         raise study.error(f"{study.build.__name__} has changed since this Study was made: run the Study's cell again")
-    try:
-        *_, plan = run_steps(study, digits, workers, max_minutes, quick, {})
-    except KeyboardInterrupt as stopped:
-        raise Stopped(str(stopped) or "stopped before anything was trained; run the cell again") from None
+    *_, plan = run_steps(study, digits, workers, max_minutes, quick, {})
     runs = {c.label: [c.runs[seed] for seed in study.seeds] for c in plan.configurations}
     kept = {label: np.array([probabilities for _, probabilities in runs[label]]) for label in runs if study.keep}
     return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
@@ -146,9 +143,7 @@ def run_steps(
     mode = os.environ.get("MNIST_LAB_MODE", "local")
     if mode not in (modes := ("local", "replay", "record", "prune", "dry-run")):
         raise LabError(f"MNIST_LAB_MODE must be one of {', '.join(modes)} (got {mode!r})")
-    if workers is None:
-        workers = os.environ.get("MNIST_LAB_WORKERS", str(os.cpu_count() or 1))
-        workers = int(workers) if workers.isdecimal() else workers
+    workers = int(os.environ.get("MNIST_LAB_WORKERS", os.cpu_count() or 1)) if workers is None else workers
     check_integer("workers", workers, 1, 999)
     max_minutes = 0 if mode == "dry-run" else float("inf") if mode in ("record", "prune") else max_minutes
     recording = mode in ("record", "prune", "dry-run") and not quick
@@ -157,20 +152,7 @@ def run_steps(
     target = record if recording else local
     workers = 0 if mode == "replay" else 1 if study.timing else workers
     plan = Plan(study, digits, names, workers, recording)
-    plan.find([record] if recording else [record, local])
     total = len(plan.configurations) * len(study.seeds)
-    if plan.missing() and mode == "replay":
-        advice = "runs with seeds= or train_size= are not recorded" if quick else "train: mnist-lab run --record"
-        labels = ", ".join(dict.fromkeys(str(c.label) for c, _ in plan.missing()))
-        fault = f"{len(plan.missing())} of {total} runs ({labels}) missing from {record}"
-        raise study.error("; ".join([fault, plan.name_reason([record]), *plan.notes, advice]))
-    if recording and mode != "prune" and (others := plan.others(record)):
-        fault = f"{record} holds {len(others)} runs that this study does not use ({'; '.join(others)})"
-        raise study.error("; ".join([fault, *plan.notes, "rename the study, or delete them: mnist-lab run --prune"]))
-    if plan.missing():
-        with lock(target):  # before anything is trained: can it be written?
-            pass
-    yield plan
 
     def stop(number, frame):  # once; a second press would hit the ending of the workers
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -178,6 +160,20 @@ def run_steps(
 
     before = signal.signal(signal.SIGINT, stop)
     try:
+        plan.find([record] if recording else [record, local])
+        if plan.missing() and mode == "replay":
+            advice = "runs with seeds= or train_size= are not recorded" if quick else "train: mnist-lab run --record"
+            labels = ", ".join(dict.fromkeys(str(c.label) for c, _ in plan.missing()))
+            fault = f"{len(plan.missing())} of {total} runs ({labels}) missing from {record}"
+            raise study.error("; ".join([fault, plan.name_reason([record]), *plan.notes, advice]))
+        if recording and mode != "prune" and (others := plan.others(record)):
+            fault = f"{record} holds {len(others)} runs that this study does not use ({'; '.join(others)})"
+            advice = "rename the study, or delete them: mnist-lab run --prune"
+            raise study.error("; ".join([fault, *plan.notes, advice]))
+        if plan.missing():
+            with lock(target):  # before anything is trained: can it be written?
+                pass
+        yield plan
         for rows, probabilities in plan.train_missing([target, record], max_minutes):
             if study.keep:  # before the run itself: a run in the record has all that belongs to it
                 write_probabilities(target, study.keep, {rows["key"].iloc[0]: probabilities})

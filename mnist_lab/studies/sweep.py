@@ -41,14 +41,13 @@ def sweep(
         raise LabError(f"{results}, line 1: not written by sweep; delete the file, or give another name")
     over = {", ".join(map(str, row)): dict(zip(SETTINGS, row, strict=True)) for row in rows}
     names = dict(zip(over, (f"{parameters}, line {line}" for line in rows.values()), strict=True))
-    study = Study("sweep_" + re.sub(r"\W", "_", parameters.stem), build, {}, "row", over, seeds=(0,))
+    study = Study("sweep_" + re.sub("[^A-Za-z0-9]", "_", parameters.stem), build, {}, "row", over, seeds=(0,))
     for plan in run_steps(study, digits, workers, max_minutes, False, names):
         last = [(over[c.label], c.runs[0][0].iloc[-1]) for c in plan.configurations if 0 in c.runs]
         scores = [[*settings.values(), row["val_loss"], row["val_accuracy"]] for settings, row in last]
         table = pd.DataFrame(scores, columns=COLUMNS)
-        text = table.to_csv(index=False, lineterminator="\n", na_rep="nan")
         with lock(results):
-            replace_file(results, lambda file, text=text: file.write(text.encode()))
+            replace_file(results, table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode())
     return table
 
 

@@ -118,6 +118,4 @@ def probe_model(model, train: Split, name: str = "the model") -> tuple[list[floa
         if "sparse" in str(model.loss):
             raise LabError(f"{name}: the labels are one-hot; use categorical_crossentropy, not {model.loss}") from None
         raise LabError(f"{name} cannot be trained: {first_line(error)}") from None
-    results = [(metric.name, metric.result()) for metric in model.metrics]
-    names = [one for name, result in results for one in (result if isinstance(result, dict) else [name])]
-    return losses + norms, names
+    return losses + norms, [*model.get_metrics_result()]

@@ -64,14 +64,14 @@ def train_all(name: str, jobs: list[Job], workers: int, estimate: float, file: T
     short = jobs[0].seconds < 5
     jobs.sort(key=lambda job: (sources.index(job.source) // (1 if short else workers), job.seed))
     batch_size = min(4, max(1, len(jobs) // max(len(sources), workers))) if short else 1
-    policy = keras.config.dtype_policy().name
-    tasks = (delayed(_train_one)(number, job, policy) for number, job in enumerate(jobs))
+    config = keras.config.dtype_policy().name, keras.config.epsilon()
+    tasks = (delayed(_train_one)(number, job, *config) for number, job in enumerate(jobs))
     # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
     in_flight = 1 if workers == 1 else "2*n_jobs"
-    options = {"batch_size": batch_size, "pre_dispatch": in_flight, "return_as": "generator_unordered"}
+    pool = Parallel(max(workers, 2), return_as="generator_unordered", batch_size=batch_size, pre_dispatch=in_flight)
     with _show_progress(name, [job.seconds for job in jobs], estimate, file) as done:
         try:
-            for number, history, probabilities in Parallel(max(workers, 2), **options)(tasks):
+            for number, history, probabilities in pool(tasks):
                 if isinstance(history, str):
                     raise LabError(f"{jobs[number].name}, seed {jobs[number].seed}: {history}")
                 yield jobs[number], history, probabilities
@@ -112,12 +112,13 @@ _digits: dict[str, Digits] = {}  # those this worker process trained on last
 _trainers: dict[str, Trainer] = {}  # the three it used last
 
 
-def _train_one(number: int, job: Job, policy: str) -> tuple:
+def _train_one(number: int, job: Job, policy: str, epsilon: float) -> tuple:
     """One run, in a worker process: its history, or what went wrong in one line; and the probabilities to keep."""
     try:
         prepare_process()
         keras.backend.clear_session(free_memory=False)  # else the names of metrics count up from run to run
         keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
+        keras.config.set_epsilon(epsilon)
         keras.utils.set_random_seed(job.seed)
         digits = find_digits(job.fit["data"], job.digits, job.train_size)
         build, settings = pickle.loads(job.builder)

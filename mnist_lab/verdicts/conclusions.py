@@ -40,11 +40,11 @@ def read_verdicts() -> Verdicts:
 
 def curves(results: Results, value: object, metric: str) -> pd.DataFrame:
     """A row for each seed, a column for each epoch. Values are compared as text, since a record holds them so."""
-    runs = {str(label): runs for label, runs in results.runs.items()}
-    if str(value) not in runs:
-        raise LabError(f"study {results.name}: no value {value}; its values are {', '.join(runs)}")
-    epochs = {str(label): array for label, array in results.curves(metric).items()}[str(value)]
-    return pd.DataFrame(in_percent(metric, epochs), [run["seed"].iloc[0] for run in runs[str(value)]])
+    runs = next((runs for label, runs in results.runs.items() if str(label) == str(value)), None)
+    if runs is None:
+        raise LabError(f"study {results.name}: no value {value}; its values are {', '.join(map(str, results.runs))}")
+    (epochs,) = replace(results, runs={value: runs}).curves(metric).values()
+    return pd.DataFrame(in_percent(metric, epochs), [run["seed"].iloc[0] for run in runs])
 
 
 def accuracy(results: Results, value: object, metric: str = "val_accuracy") -> pd.Series:
