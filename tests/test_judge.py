@@ -52,6 +52,8 @@ def test_the_four_outcomes_of_a_follow_up_come_in_their_order():
     assert decide(0.5 + TIGHT, TIGHT, **four) == ("no difference that matters", 1)
     assert decide(0.5 + TIGHT, -0.1 + TIGHT, **four) == ("contradicted", 1)  # although it is less than matters
     assert decide(TIGHT, wide, **four) == ("inconclusive", 1)
+    assert decide(0.3 + 16 * TIGHT, 5 * TIGHT - 0.05, **four) == ("inconclusive", 0)  # the other is equal enough
+    assert decide(0.4 + 16 * TIGHT, 0.12 + TIGHT, **four) == ("reproduced, by less than matters", 1)
     assert decide(-0.1 + TIGHT, beside=[TIGHT + 1])[0] == "contradicted!"
     assert decide(TIGHT, beside=[TIGHT + 1])[0] == "inconclusive"
 

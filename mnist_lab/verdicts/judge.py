@@ -129,23 +129,24 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     low, middle, high = np.array([claim.support(estimate) for claim, estimate in pairs]).T
     if not conclusion.all_claims:  # "one claim holds" is judged by its negation, "all opposites hold"
         low, middle, high = -high, -middle, -low
-    refuted, small = high < 0, (low > -1) & (high < 1)
+    refuted, small = high < 0, (low > -1) & (high < 1) & conclusion.fourth_outcome
     if refuted.any():
         sides = ["greater" if claim.above != conclusion.all_claims else "less" for claim in conclusion.claims]
         p_values = [estimate.p_value(claim.limit, side) for (claim, estimate), side in zip(pairs, sides, strict=True)]
         refuted &= adjust(np.array(p_values)) <= LEVEL
-    verdict, addition, decides = "inconclusive", "", low.argmin()
+    fails = (low <= 0) & ~small
+    verdict, addition, shown = "inconclusive", "", fails
     if refuted.any():
-        verdict = "contradicted" if conclusion.all_claims else "reproduced"
-        decides = np.where(refuted, middle, np.inf).argmin()
+        verdict, shown = "contradicted" if conclusion.all_claims else "reproduced", refuted
         addition = "; an artefact of how it was read" * as_read + conclusion.beside_text * beside
     elif low.min() > 0:
-        verdict = "reproduced" if conclusion.all_claims else "contradicted"
-        addition = ", by less than matters" * (conclusion.fourth_outcome and bool(small.any()))
-    elif conclusion.fourth_outcome and ((low > 0) | small).all():
-        verdict = "no difference that matters"
+        verdict, shown = "reproduced" if conclusion.all_claims else "contradicted", small if small.any() else ~fails
+        addition = ", by less than matters" * bool(small.any())
+    elif not fails.any():
+        verdict, shown = "no difference that matters", small
     elif as_read:
         verdict = "artefact"
+    decides = np.where(shown, middle if refuted.any() else low, np.inf).argmin()
     return Verdict(conclusion, verdict, *pairs[decides], addition)
 
 
