@@ -81,14 +81,14 @@ def test_verdicts_are_plain_text():
         "  rule      If it falls.",
     ]
     html = verdicts._repr_html_()
-    assert "<details><summary>rule</summary>If it falls.</details>" in html
+    assert "<details><summary>rule</summary>it falls: If it falls.</details>" in html
     assert "share of runs &lt; 50 %" in html
     assert "follow-up" not in html
     later = judge(Conclusion("a-1b", "it falls", [], [loss], "If it falls, in fresh runs."))
     both = Verdicts([replace(verdicts[0], followup=later), verdicts[1]])
     assert repr(both).splitlines()[5] == "follow-up a-1b: it falls"
     html = both._repr_html_()
-    assert "If it falls.<br>Follow-up: If it falls, in fresh runs.</details>" in html
+    assert "If it falls.<br>Follow-up: it falls: If it falls, in fresh runs.</details>" in html
     assert "inconclusive (5 seeds); loss, late − early &gt; −0.01: +0.0000, 95 % CI [−0.0196, +0.0196]</td>" in html
 
 

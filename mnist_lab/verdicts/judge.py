@@ -105,7 +105,7 @@ class Verdicts(tuple):
         lines = [("th", heads + ["follow-up, fresh seeds"] * any(verdict.followup for verdict in self))]
         for verdict in self:
             both = [one for one in (verdict, verdict.followup) if one]
-            rules = "<br>Follow-up: ".join(escape(one.conclusion.rule) for one in both)
+            rules = "<br>Follow-up: ".join(escape(f"{one.conclusion.text}: {one.conclusion.rule}") for one in both)
             title = f"<b>{verdict.conclusion.id}</b>: {verdict.conclusion.text}"
             title += f"<details><summary>rule</summary>{rules}</details>"
             texts = [*verdict.texts.values()][:3] + [one.line for one in both[1:]]
