@@ -97,6 +97,7 @@ def plot_table(table: pd.DataFrame) -> Figure:
         text = f"{numbers[row, column]:.{digits}f}"
         axes.text(column, row, text, color=color, ha="center", va="center", fontsize=10)
         figure.alt += f" {table.index[row]}, {table.columns[column]}: {text};"
+    figure.alt = f"{figure.alt[:-1]}."
     axes.set_xticks(range(columns), map(str, table.columns))
     axes.set_yticks(range(rows), map(str, table.index))
     axes.set(xlabel=table.columns.name, ylabel=table.index.name)

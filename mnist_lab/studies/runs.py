@@ -186,11 +186,11 @@ class Plan:
         if seconds > 60 * max_minutes:
             advice = f"to start it: max_minutes={seconds / 60 + 1:.0f}, or fewer seeds, epochs or images"
             raise self.study.error(f"{reason}; {cost}{'' if self.recording else f'; {advice}'}")
+        files.write_sources(paths[0], name, {c.source: c.description for c, _ in jobs.values()})  # can it be written?
         for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
             print(f"{name}: {line}", file=file)
         if self.starting:
             self.starting.exception()  # waits for it; a worker that was stopped meanwhile is started again
-        files.write_sources(paths[0], name, {c.source: c.description for c, _ in jobs.values()})
         for job, history, probabilities in train_all(name, list(jobs), self.workers, seconds, file):
             c, seed = jobs[job]
             epochs = range(1, c.fit["epochs"] + 1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from mnist_lab.data import Digits, check_digits, check_integer
 from mnist_lab.errors import LabError, Stopped
-from mnist_lab.files import find_images, find_recorded, lock
+from mnist_lab.files import find_images, find_recorded
 from mnist_lab.studies.identity import Code, find_unused
 from mnist_lab.studies.record import write_probabilities, write_runs
 from mnist_lab.studies.results import Results
@@ -170,9 +170,6 @@ def run_steps(
             fault = f"{record} holds {len(others)} runs that this study does not use ({'; '.join(others)})"
             advice = "rename the study, or delete them: mnist-lab run --prune"
             raise study.error("; ".join([fault, *plan.notes, advice]))
-        if plan.missing():
-            with lock(target):  # before anything is trained: can it be written?
-                pass
         yield plan
         for rows, probabilities in plan.train_missing([target, record], max_minutes):
             if study.keep:  # before the run itself: a run in the record has all that belongs to it
