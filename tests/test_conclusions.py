@@ -42,8 +42,7 @@ def make_study(name, means):
     if name.endswith("_time"):
         return make_results(name, seconds=means)
     if name == "gap" or "with" in means:
-        validation = dict.fromkeys(means, 90)
-        return make_results("augmentation", val_accuracy=validation, clean_accuracy=means, accuracy=means)
+        return make_results("augmentation", val_accuracy=same(means, 90), clean_accuracy=means, accuracy=means)
     return make_results(name, val_accuracy=means, val_binary_accuracy=dict.fromkeys(means, 80))
 
 

@@ -59,8 +59,10 @@ def test_digits_that_cannot_be_trained_on_are_refused_by_the_name_of_the_split(f
         (Split(np.where(x == 0, np.nan, x), y), "must hold finite numbers"),
         (Split(x.astype(object), y), "must hold finite numbers"),
     ):
-        with pytest.raises(LabError, match=f"study s: digits.val {message}"):
-            check_digits(Digits(few.train, split, few.test), "study s")
+        for name in ("train", "val", "test"):
+            splits = {"train": few.train, "val": few.val, "test": few.test} | {name: split}
+            with pytest.raises(LabError, match=f"study s: digits.{name} {message}"):
+                check_digits(Digits(**splits), "study s")
     with pytest.raises(LabError, match=r"must be what lab.load_digits returns \(got a tuple\)"):
         check_digits((x, y), "study s")
 

@@ -8,7 +8,7 @@ import pytest
 from cells import define
 
 from mnist_lab import LabError, keras
-from mnist_lab.data import Digits, Split
+from mnist_lab.data import Digits
 from mnist_lab.studies.record import read_record
 from mnist_lab.studies.results import read_results
 from mnist_lab.studies.study import Study, run
@@ -162,20 +162,6 @@ def test_kept_probabilities_are_the_answers_that_were_scored(few, project, monke
     (project / "img" / "s.npz").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(LabError, match=r"s\.npz: cannot be read"):
         run(study, few)
-
-
-@pytest.mark.parametrize("name", ["train", "val", "test"])
-def test_digits_that_cannot_be_scored_are_refused(few, name):
-    splits = {n: getattr(few, n) for n in ("train", "val", "test")}
-    broken = splits[name].x.copy()
-    broken[0, 0] = np.nan
-    for split, message in (
-        (splits[name][:0], f"study s: digits.{name} needs one label per image .got 0 and 0"),
-        (Split(broken, splits[name].y), f"study s: digits.{name} must hold finite numbers"),
-        (Split(splits[name].x.astype(object), splits[name].y), f"study s: digits.{name} must hold finite numbers"),
-    ):
-        with pytest.raises(LabError, match=message):
-            run(make_study(), Digits(**splits | {name: split}))
 
 
 def test_a_folder_that_cannot_be_written_is_named_before_training(few, project, capsys):
