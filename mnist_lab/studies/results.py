@@ -1,7 +1,6 @@
 """What came out of a study: arrays to draw and judge, and a rounded table to read."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -41,16 +40,15 @@ class Results:
 
         Raises LabError for a metric that was not recorded.
         """
-        if metric not in self.metrics:
-            raise LabError(f"{self.name}: no metric {metric!r} was recorded; recorded: {', '.join(self.metrics)}")
+        if not self._has(metric):
+            recorded = ", ".join(filter(self._has, next(iter(self.runs.values()))[0]))
+            raise LabError(f"{self.name}: no metric {metric!r} was recorded; recorded: {recorded}")
         return {value: np.array([run[metric].to_numpy(float) for run in runs]) for value, runs in self.runs.items()}
 
-    @cached_property
-    def metrics(self) -> list[str]:
-        """The metrics that all runs have. A loss may be nan throughout, since training can diverge."""
-        runs = [run for runs in self.runs.values() for run in runs]
-        shared = [name for name in filter(is_metric, runs[0]) if all(name in run for run in runs)]
-        return [n for n in shared if n.endswith("loss") or not any(run[n].isna().all() for run in runs)]
+    def _has(self, metric: str) -> bool:
+        columns = [run.get(metric) for runs in self.runs.values() for run in runs]
+        loss = metric.endswith("loss")  # which may be nan throughout, since training can diverge
+        return is_metric(metric) and not any(c is None or (c.isna().all() and not loss) for c in columns)
 
     def last(self, metric: str = "val_accuracy") -> dict[object, np.ndarray]:
         """Map each value to `metric` at the last epoch, a number a seed. Accuracies are fractions."""
@@ -69,7 +67,7 @@ class Results:
         """Mean and standard deviation over seeds at the last epoch, rounded, a row a value, a column a metric."""
         rows = {str(value): {"seeds": str(len(runs))} for value, runs in self.runs.items()}
         usual = ("val_accuracy", "val_loss", "clean_accuracy", "clean_loss")
-        for metric in metrics or [metric for metric in usual if metric in self.metrics]:
+        for metric in metrics or [metric for metric in usual if self._has(metric)]:
             for value, seeds in self.last(metric).items():
                 digits = 4 if metric.endswith("loss") else 2
                 rows[str(value)][TITLES.get(metric, metric)] = spread(in_percent(metric, seeds), digits)
