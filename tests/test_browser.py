@@ -27,7 +27,7 @@ BUILDER = """def mlp(units):
 CELLS = [
     "import mnist_lab as lab\nfrom mnist_lab import keras\ndigits = lab.load_digits()",
     BUILDER,
-    "study = lab.Study('s', mlp, {'epochs': 40}, 'units', (4, 5), range(12))",
+    "study = lab.Study('s', mlp, {'epochs': 40}, 'units', (4, 5), range(8))",
     "few = lab.Digits(digits.train[:2000], digits.val[:500], digits.val)\nlab.Answer(lab.run(study, few))",
 ]
 
@@ -110,7 +110,7 @@ def test_a_run_is_watched_stopped_and_resumed_and_a_changed_builder_is_refused(p
     open_notebook(page, "s.ipynb")
     shown = page.locator(".jp-OutputArea-output").all_inner_texts
     run(page, "Run All Cells")
-    for text in ("s: 24 runs to train: no run", r" 0 of 24 runs \(workers start", r" [1-9]\d? of 24 runs trained; "):
+    for text in ("s: 16 runs to train: no run", r" 0 of 16 runs \(workers start", r" [1-9]\d? of 16 runs trained; "):
         wait_for(lambda text=text: re.search(text, "".join(shown())))
     page.get_by_title("Interrupt the kernel").click()
     wait_for(lambda: "run the cell again to go on" in "".join(shown()))
