@@ -9,7 +9,8 @@ README = Path(__file__).parents[1] / "README.md"
 def test_its_verdicts_are_those_of_the_record(monkeypatch):
     monkeypatch.chdir(README.parent)
     for v in read_verdicts():
-        row = v.conclusion.id, v.conclusion.text, *[*v.texts.values()][:3], v.followup.texts["verdict"] if v.followup else ""
+        later = v.followup.texts["verdict"] if v.followup else ""
+        row = v.conclusion.id, v.conclusion.text, *[*v.texts.values()][:3], later
         assert f"\n| {' | '.join(row)} |\n" in README.read_text()
 
 
