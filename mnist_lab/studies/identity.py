@@ -29,8 +29,8 @@ from types import CodeType, FunctionType, ModuleType, NoneType
 import numpy as np
 
 from mnist_lab.errors import LabError
-from mnist_lab.training import VERSION
 
+VERSION = 1  # raised when a change to the trainer changes the bits of a run: no older run is then taken for a new one
 DROPPED = {"module", "registered_name", "build_config", "build_input_shape"}  # from Keras's description
 DROPPED |= {"jit_compile", "steps_per_execution"}  # which the trainer decides
 PLAIN = (bool, int, float, complex, str, bytes, NoneType, range, slice, type(...), PurePath, re.Pattern, np.dtype)

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cloudpickle
@@ -36,9 +36,11 @@ class Configuration:
     description: dict  # of all that decides a run but its seed
     source: str
     runs: dict[int, tuple] = field(default_factory=dict)
-    key: str = ""  # this and the next are known once the model was built
+    key: str = ""  # this and the next two are known once the model was built
     probe: str = ""
     model: object = None
+    task: tuple = ()  # what a worker gets to train it: the arguments of _train_one
+    seconds: float = 0  # a rough estimate of those of a run
 
     def add(self, seed: int, rows: pd.DataFrame, probabilities: np.ndarray | None) -> None:
         """Take a run, whatever its value was called where it was recorded."""
@@ -167,32 +169,30 @@ class Plan:
         if not self.missing():
             return
         from mnist_lab.training.checks import check_start, count_operations
-        from mnist_lab.training.workers import Job, in_words, train_all
+        from mnist_lab.training.workers import estimate_seconds, in_words, train_all
 
-        jobs, name, file = {}, self.study.name, sys.stderr if self.recording else sys.stdout
-        for c in dict.fromkeys(c for c, _ in self.missing()):
+        jobs, name, file = self.missing(), self.study.name, sys.stderr if self.recording else sys.stdout
+        for c in dict.fromkeys(c for c, _ in jobs):
             check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
             for module in self.code.modules:  # the user's own, as they are now
                 cloudpickle.register_pickle_by_value(module)
             builder = cloudpickle.dumps((self.study.build, c.settings))
-            digits = c.digits.loaded or c.digits  # digits of load_digits are loaded there: they would be 190 MB
-            size, operations = len(c.digits.train), count_operations(c.model)
-            job = Job(c.name, 0, c.source, builder, c.fit, digits, size, self.study.keep, operations)
-            jobs |= {replace(job, seed=int(seed)): (c, seed) for seed in self.study.seeds if seed not in c.runs}
+            digits, size = c.digits.loaded or c.digits, len(c.digits.train)  # loaded there: they would be 190 MB
+            c.task = c.source, builder, c.fit, digits, size, self.study.keep
+            c.seconds = estimate_seconds(c.fit, size, count_operations(c.model))
         found = "".join(f"{count} found in {path.name}, " for path, count in self.found.items() if count)
         reason = f"{found}{len(jobs)} run{'s' * (len(jobs) > 1)} to train: {self.name_reason(paths)}"
-        seconds = sum(job.seconds for job in jobs) / self.workers + 10  # the start of the workers included
+        seconds = sum(c.seconds for c, _ in jobs) / self.workers + 10  # the start of the workers included
         cost = f"about {in_words(seconds)} on {self.workers} worker{'s' * (self.workers > 1)}"
         if seconds > 60 * max_minutes:
             advice = f"to start it: max_minutes={seconds / 60 + 1:.0f}, or fewer seeds, epochs or images"
             raise self.study.error(f"{reason}; {cost}{'' if self.recording else f'; {advice}'}")
-        files.write_sources(paths[0], name, {c.source: c.description for c, _ in jobs.values()})  # can it be written?
+        files.write_sources(paths[0], name, {c.source: c.description for c, _ in jobs})  # can it be written?
         for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
             print(f"{name}: {line}", file=file)
         if self.starting:
             self.starting.exception()  # waits for it; a worker that was stopped meanwhile is started again
-        for job, history, probabilities in train_all(name, list(jobs), self.workers, seconds, file):
-            c, seed = jobs[job]
+        for c, seed, history, probabilities in train_all(name, jobs, self.workers, seconds, file):
             epochs = range(1, c.fit["epochs"] + 1)
             rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=epochs, source="", probe="")
             rows.loc[rows.index[-1], ["source", "probe"]] = c.source, c.probe

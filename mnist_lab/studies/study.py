@@ -78,10 +78,8 @@ class Study:
         return LabError(f"study {self.name}: {message}")
 
     def _check_settings(self) -> None:
-        if hasattr(self.build, "compile"):
-            raise self.error("build is a model; give the function itself: mlp, not mlp()")
         if not hasattr(inspect.unwrap(self.build), "__code__"):
-            raise self.error(f"build must be a function that returns a compiled model (got {self.build!r})")
+            raise self.error(f"build must be a function that returns a model: mlp, not mlp() (got {self.build!r})")
         parameters, unused = inspect.signature(self.build).parameters, find_unused(self.build)
         known = [*parameters, *FIT_SETTINGS]
         for settings in self.settings.values():

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -27,24 +26,9 @@ from mnist_lab.training.checks import build_model, first_line
 from mnist_lab.training.trainer import Trainer, to_tensors
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One run to train. Jobs of equal `source` differ by their seed alone."""
-
-    name: str  # "study mlp_depth, depth=7"
-    seed: int
-    source: str
-    builder: bytes  # build and its settings, pickled
-    fit: dict  # epochs, batch_size, and the hash of the data
-    digits: Digits | tuple  # or the arguments of load_digits
-    train_size: int
-    keep: str | None  # the split, "val" or "test", whose probabilities come back with the history
-    operations: int  # for one image, roughly
-
-    @property
-    def seconds(self) -> float:
-        """A rough estimate on one thread: 80 operations a nanosecond, and a little for each step."""
-        return self.fit["epochs"] * 3 * self.train_size * (self.operations / 80e9 + 50e-6 / self.fit["batch_size"]) + 1
+def estimate_seconds(fit: dict, images: int, operations: int) -> float:
+    """Roughly those of a run on one thread: 80 operations a nanosecond, and a little for each step."""
+    return fit["epochs"] * 3 * images * (operations / 80e9 + 50e-6 / fit["batch_size"]) + 1
 
 
 def in_words(seconds: float) -> str:
@@ -53,29 +37,31 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds > 7200 else minutes
 
 
-def train_all(name: str, jobs: list[Job], workers: int, estimate: float, file: TextIO) -> Iterator[tuple]:
-    """Train the jobs, in about `estimate` seconds; yield each with its history and probabilities (or None) as it ends.
+def train_all(name: str, jobs: list[tuple], workers: int, estimate: float, file: TextIO) -> Iterator[tuple]:
+    """Train `jobs`, pairs of a study's configuration and a seed, in about `estimate` seconds.
 
-    Shows on `file` how far it is. Raises LabError, in one line, for a run that fails, and where a worker is killed.
+    Yields each as it ends, with its history and probabilities (or None), and shows on `file` how far it is.
+    Raises LabError, in one line, for a run that fails, and where a worker is killed.
     """
-    jobs = sorted(jobs, key=lambda job: -job.seconds)
-    sources = list(dict.fromkeys(job.source for job in jobs))
+    jobs = sorted(jobs, key=lambda job: -job[0].seconds)
+    sources = list(dict.fromkeys(c.source for c, _ in jobs))
     # a worker stays with what it compiled; it takes some short runs at once, as they take less time than compiling
-    short = jobs[0].seconds < 5
-    jobs.sort(key=lambda job: (sources.index(job.source) // (1 if short else workers), job.seed))
+    short = jobs[0][0].seconds < 5
+    jobs.sort(key=lambda job: (sources.index(job[0].source) // (1 if short else workers), job[1]))
     batch_size = min(4, max(1, len(jobs) // max(len(sources), workers))) if short else 1
     config = keras.config.dtype_policy().name, keras.config.epsilon()
-    tasks = (delayed(_train_one)(number, job, *config) for number, job in enumerate(jobs))
+    tasks = (delayed(_train_one)(number, int(seed), *c.task, *config) for number, (c, seed) in enumerate(jobs))
     # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
     in_flight = 1 if workers == 1 else "2*n_jobs"
     pool = Parallel(max(workers, 2), return_as="generator_unordered", batch_size=batch_size, pre_dispatch=in_flight)
-    with _show_progress(name, [job.seconds for job in jobs], estimate, file) as done:
+    with _show_progress(name, [c.seconds for c, _ in jobs], estimate, file) as done:
         try:
             for number, history, probabilities in pool(tasks):
+                c, seed = jobs[number]
                 if isinstance(history, str):
-                    raise LabError(f"{jobs[number].name}, seed {jobs[number].seed}: {history}")
-                yield jobs[number], history, probabilities
-                done.append(jobs[number].seconds)
+                    raise LabError(f"{c.name}, seed {seed}: {history}")
+                yield c, seed, history, probabilities
+                done.append(c.seconds)
         except BrokenProcessPool:
             fault = "a worker was killed (too little memory?); finished runs are kept"
             raise LabError(f"{name}: {fault}; run again, with fewer workers if it happens again") from None
@@ -112,29 +98,28 @@ _digits: dict[str, Digits] = {}  # those this worker process trained on last
 _trainers: dict[str, Trainer] = {}  # the three it used last
 
 
-def _train_one(number: int, job: Job, policy: str, epsilon: float) -> tuple:
+def _train_one(number, seed, source, builder, fit, digits, train_size, keep, policy, epsilon) -> tuple:
     """One run, in a worker process: its history, or what went wrong in one line; and the probabilities to keep."""
     try:
         prepare_process()
         keras.backend.clear_session(free_memory=False)  # else the names of metrics count up from run to run
         keras.config.set_dtype_policy(policy)  # which a cleared session has forgotten
         keras.config.set_epsilon(epsilon)
-        keras.utils.set_random_seed(job.seed)
-        digits = find_digits(job.fit["data"], job.digits, job.train_size)
-        build, settings = pickle.loads(job.builder)
+        keras.utils.set_random_seed(seed)
+        digits, epochs = find_digits(fit["data"], digits, train_size), fit["epochs"]
+        build, settings = pickle.loads(builder)
         model = build_model(build, settings, digits.train, "in the worker")
-        trainer = _trainers.pop(job.source, None) or Trainer(model, digits.train, job.fit["batch_size"])
+        trainer = _trainers.pop(source, None) or Trainer(model, digits.train, fit["batch_size"])
         trainer.restart(model)
-        _trainers[job.source] = trainer  # the one used last is the last
+        _trainers[source] = trainer  # the one used last is the last
         if len(_trainers) > 3:
             _trainers.pop(next(iter(_trainers)))
         evaluate = {"val": digits.val, "clean": digits.train[:10_000]}
-        history = trainer.fit(digits.train, epochs=job.fit["epochs"], seed=job.seed, evaluate=evaluate)
-        before_last = job.fit["epochs"] - 1
+        history = trainer.fit(digits.train, epochs=epochs, seed=seed, evaluate=evaluate)
         for metric, score in trainer.evaluate(digits.test).items():
-            history[f"test_{metric}"] = [math.nan] * before_last + [score]
-        probabilities = trainer.predict(getattr(digits, job.keep)) if job.keep else None
-        return number, history | {"machine": [""] * before_last + [_name_machine()]}, probabilities
+            history[f"test_{metric}"] = [math.nan] * (epochs - 1) + [score]
+        probabilities = trainer.predict(getattr(digits, keep)) if keep else None
+        return number, history | {"machine": [""] * (epochs - 1) + [_name_machine()]}, probabilities
     except Exception as error:
         return number, first_line(error), None
 

@@ -106,5 +106,6 @@ _tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="
 for _table in _tables.values():
     for _name in {"claims", "as_read", "beside"} & set(_table):
         _table[_name] = [claim for each in _table[_name] for claim in make_claims(**each)]
+    _table |= _tables.get(_table.pop("like", None), {}) | _table
 CONCLUSIONS = [Conclusion(id, **table) for id, table in _tables.items()]
 STUDIES = tuple(dict.fromkeys(study for conclusion in CONCLUSIONS for study in conclusion.studies))
