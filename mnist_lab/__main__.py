@@ -9,10 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from mnist_lab.errors import LabError
-from mnist_lab.files import find_images, find_project
+from mnist_lab.files import find_images, find_notebooks, find_project
 
 
 def run(names: list[str], mode: str, workers: int | None) -> bool:
@@ -24,13 +23,9 @@ def run(names: list[str], mode: str, workers: int | None) -> bool:
     sys.modules.setdefault("rfc3987_syntax", None)
     from mnist_lab.execute import execute
 
-    folder = find_project() / "notebooks"
-    paths = [Path(name) for name in names] or sorted(folder.glob("*.ipynb"))
-    if not paths:
-        raise LabError(f"{folder}: no notebooks there; go to the project's folder")
     settings = {"MNIST_LAB_MODE": mode} | ({"MNIST_LAB_WORKERS": str(workers)} if workers else {})
     kernels = (os.cpu_count() or 1) if mode == "replay" else 1  # training takes all cores itself
-    succeeded = asyncio.run(execute(paths, settings, kernels, stops))
+    succeeded = asyncio.run(execute(find_notebooks(names), settings, kernels, stops))
     if stops:
         raise KeyboardInterrupt
     return succeeded

@@ -86,5 +86,5 @@ class Answer:
             png, alt = data.get("image/png", b""), metadata.get("image/png", {}).get("alt", "")
             source = f"data:image/png;base64,{png if isinstance(png, str) else b64encode(png).decode()}"
             image = f'<img alt="{escape(alt)}" src="{source}">'
-            html += image if png else data.get("text/html", f"<pre>{one}</pre>")
+            html += image if png else data.get("text/html", f"<pre>{escape(str(one), quote=False)}</pre>")
         return f"<details><summary>What came out</summary>{html}</details>"

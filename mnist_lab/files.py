@@ -17,6 +17,15 @@ def find_project() -> Path:
     return Path(os.path.relpath([*folders, here][0]))
 
 
+def find_notebooks(names: list[str]) -> list[Path]:
+    """The notebooks named, or all of the project. Raises LabError if there is none."""
+    folder = find_project() / "notebooks"
+    paths = [Path(name) for name in names] or sorted(folder.glob("*.ipynb"))
+    if not paths:
+        raise LabError(f"{folder}: no notebooks there; go to the project's folder")
+    return paths
+
+
 def find_images() -> Path:
     """The folder `img` of the project; it may not exist yet."""
     return find_project() / "img"

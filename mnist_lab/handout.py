@@ -8,7 +8,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 
 from mnist_lab.execute import read_notebook
-from mnist_lab.files import find_project
+from mnist_lab.files import find_notebooks, find_project
 
 
 def write_handouts(names: list[str]) -> None:
@@ -17,7 +17,7 @@ def write_handouts(names: list[str]) -> None:
     `names` are paths of notebooks; without any, all. Raises LabError for what is not a notebook.
     """
     folder = find_project() / "handouts"
-    paths = [Path(name) for name in names] or sorted((find_project() / "notebooks").glob("*.ipynb"))
+    paths = find_notebooks(names)
     for path in paths:
         student = remove_solutions(notebook := read_notebook(path)[1])
         for kind, version in (("solutions", notebook), ("student", student)):
