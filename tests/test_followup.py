@@ -1,13 +1,14 @@
 """The rules of the follow-up, written a second time with other means, and held to the first on random runs."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom, t
 
-from mnist_lab.studies.results import Results
+from mnist_lab.studies.results import Results, read_results
 from mnist_lab.verdicts.conclusions import CONCLUSIONS
 from mnist_lab.verdicts.judge import judge
 
@@ -111,3 +112,39 @@ def test_a_rule_decides_as_it_does_when_written_a_second_time(id):
         assert verdict.verdict + verdict.addition == judge_again(id, runs)
         found[verdict.verdict + verdict.addition] += 1
     assert len(found) == {"dropout-1b": 5, "dropout-3b": 4, "loss-1b": 4}.get(id, 5 if RULES[id].fourth_outcome else 3)
+
+
+def test_the_chance_of_a_definite_verdict_is_the_one_named_in_advance(monkeypatch):
+    """As followup.md names it: from the first runs, whose mean and spread are uncertain, too, and are drawn as well."""
+    monkeypatch.chdir(Path(__file__).parents[1])
+    rng, draws = np.random.default_rng(0), 20_000
+    batch, kernel, loss = (read_results(f"cnn_{name}").last() for name in ("batch", "kernel", "loss"))
+
+    def draw(recorded, seeds):
+        runs, percent = len(recorded), 100 * recorded
+        spread = percent.std(ddof=1) * np.sqrt((runs - 1) / rng.chisquare(runs - 1, (draws, 1)))
+        return rng.normal(rng.normal(percent.mean(), spread / runs**0.5), spread, (draws, seeds))
+
+    def bounds(differences):
+        error = differences.std(axis=1, ddof=1) / differences.shape[1] ** 0.5
+        half = t.ppf(0.975, differences.shape[1] - 1) * error
+        return differences.mean(axis=1) - half, differences.mean(axis=1) + half
+
+    def find_four(*groups):
+        both = [bounds(a - b) for a, b in groups]
+        equal = [(low > 0) | ((low > -M) & (high < M)) for low, high in both]
+        return (np.any([high < 0 for _, high in both], axis=0) | np.all(equal, axis=0)).mean()
+
+    def find_two(differences):
+        low, high = bounds(differences)
+        return ((low > M) | (high < M)).mean()
+
+    epochs = read_results("mlp_epochs").curves("val_accuracy")["50"]
+    rise = epochs[:, 45:].mean(axis=1) - epochs[:, 9:14].mean(axis=1)
+    chances = [
+        find_four(*((draw(batch[size], 20), draw(batch["128"], 20)) for size in ("32", "64"))),
+        find_four((draw(kernel["3"], 16), draw(kernel["9"], 16))),
+        find_two(draw(loss[BINARY], 15) - draw(loss[CATEGORICAL], 15)),
+        find_two(draw(rise, 60)),
+    ]
+    np.testing.assert_allclose(chances, [0.98, 0.95, 0.92, 0.94], atol=0.015)

@@ -73,13 +73,6 @@ def test_an_unordered_setting_has_colours_of_its_own(results):
     np.testing.assert_allclose(lines[0].get_color(), plots.matplotlib.colormaps["viridis"](0))
 
 
-def test_the_gap_is_drawn_for_each_value(results):
-    figure = plots.plot_gap(results)
-    axes = figure.axes[0]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1", "5"]
-    np.testing.assert_allclose([line.get_ydata() for line in axes.lines[:-1]], np.full((2, 2), 0.5))
-
-
 def test_a_table_shows_its_numbers_and_leaves_gaps_empty():
     table = pd.DataFrame([[98.5, np.nan], [10.25, 99.0]], ["SGD", "Adam"], [0.1, 0.01])
     axes = plots.plot_table(table.rename_axis("optimizer").rename_axis("learning rate", axis=1)).axes[0]
