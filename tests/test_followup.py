@@ -115,7 +115,7 @@ def test_a_rule_decides_as_it_does_when_written_a_second_time(id):
 
 
 def test_the_chance_of_a_definite_verdict_is_the_one_named_in_advance(monkeypatch):
-    """As followup.md names it: from the first runs, whose mean and spread are uncertain, too, and are drawn as well."""
+    """As the plan had it: from the first runs, whose mean and spread are uncertain, too, and are drawn as well."""
     monkeypatch.chdir(Path(__file__).parents[1])
     rng, draws = np.random.default_rng(0), 20_000
     batch, kernel, loss = (read_results(f"cnn_{name}").last() for name in ("batch", "kernel", "loss"))
