@@ -1,18 +1,27 @@
 """Runs: the same bits however they are trained, and only what is missing is trained."""
 
 import re
+from functools import partial
 
 import pytest
+from networks import make_network
 from test_study import broken, count_trained, make_study, read_scores
 
-from mnist_lab import LabError
+from mnist_lab import LabError, keras
 from mnist_lab.studies.record import read_record
 from mnist_lab.studies.study import run
 
 
+def mlp(units, dropout):
+    return make_network(keras.layers.Dense(units, activation="sigmoid"), keras.layers.Dropout(dropout))
+
+
+make_xla_study = partial(make_study, build=mlp)
+
+
 def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypatch, capsys):
     """Two workers, one, a run alone; after a kill; of another study; recorded; and only what is missing trains."""
-    results = run(make_study(), few, workers=2)
+    results = run(make_xla_study(), few, workers=2)
     printed = capsys.readouterr().out
     assert "s: 4 runs to train: no record in img/\ns: about 1" in printed
     assert " on 2 workers; stop when you like, finished runs are kept\n" in printed
@@ -22,24 +31,24 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     assert set(scores["seed"]) == {0, 1}
     assert results.curves("val_accuracy")[0.3].shape == (2, 2)
 
-    run(make_study(), few)
+    run(make_xla_study(), few)
     assert count_trained(capsys.readouterr().out) == []
 
     lines = local.read_text().splitlines(keepends=True)
     local.write_text("".join(lines[:-1]))
-    run(make_study(), few, workers=1)
+    run(make_xla_study(), few, workers=1)
     assert "3 found in s.local.csv, 1 run to train: these seeds are not in the record" in capsys.readouterr().out
     assert read_scores(local).equals(scores)
 
-    run(make_study(name="other", over=(0.3, 0.1), seeds=(1,)), few)  # the same runs under another name
+    run(make_xla_study(name="other", over=(0.3, 0.1), seeds=(1,)), few)  # the same runs under another name
     assert count_trained(capsys.readouterr().out) == []
 
     monkeypatch.setenv("MNIST_LAB_MODE", "record")
     local.rename(project / "s.aside")
     record = project / "img" / "s.csv"
-    alone = make_study(over=(0.3,), seeds=(1, 0))
+    alone = make_xla_study(over=(0.3,), seeds=(1, 0))
     run(alone, few, workers=1)
-    run(make_study(), few, workers=2)
+    run(make_xla_study(), few, workers=2)
     assert read_scores(record).equals(scores)
     runs = read_record(record).drop_duplicates("key")
     assert list(zip(runs["value"], runs["seed"], strict=True)) == [("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)]
@@ -53,9 +62,9 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
 
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
     with pytest.raises(LabError, match=r"2 of 4 runs \(0.1\) missing from .*s\.csv; .*; train: mnist-lab"):
-        run(make_study(), few)
+        run(make_xla_study(), few)
     with pytest.raises(LabError, match="runs with seeds= or train_size= are not recorded"):
-        run(make_study(), few, seeds=(1, 2))
+        run(make_xla_study(), few, seeds=(1, 2))
 
 
 def test_the_same_run_is_found_in_another_session_and_another_key_is_kept(few, project, capsys):
