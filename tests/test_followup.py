@@ -23,10 +23,14 @@ SEEDS, TRIALS, M = 11, 120, 0.2
 
 
 def by_mean(d):
-    """The interval of the mean, and p for a mean that is below, or above, a limit."""
-    error = d.std(ddof=1) / len(d) ** 0.5
-    half = t.ppf(0.975, len(d) - 1) * error
-    return d.mean() - half, d.mean() + half, lambda limit, side: t.cdf(side * (d.mean() - limit) / error, len(d) - 1)
+    """The interval of the mean over the last axis, and p for a mean that is below, or above, a limit."""
+    mean, error, freedom = d.mean(axis=-1), d.std(axis=-1, ddof=1) / d.shape[-1] ** 0.5, d.shape[-1] - 1
+    half = t.ppf(0.975, freedom) * error
+    return mean - half, mean + half, lambda limit, side: t.cdf(side * (mean - limit) / error, freedom)
+
+
+def find_rise(curves):
+    return curves[:, 45:].mean(axis=1) - curves[:, 9:14].mean(axis=1)
 
 
 def by_median(d):
@@ -61,7 +65,7 @@ def judge_again(id, runs):
     """`runs` maps each value to (validation, training in evaluation mode, training, binary), by seed and epoch."""
     val, clean, trained, binary = ({v: metrics[k][:, -1] for v, metrics in runs.items()} for k in range(4))
     gap = {v: clean[v] - val[v] for v in val}
-    late = [runs[50][k][:, 45:].mean(1) - runs[50][k][:, 9:14].mean(1) for k in (0, 1)] if 50 in runs else []
+    late = [find_rise(runs[50][k]) for k in (0, 1)] if 50 in runs else []
     as_read = "; an artefact of how it was read"
     if id == "dropout-1b":
         verdict = decide(by_mean(gap[0]), negative(by_mean(gap[0.2])))
@@ -125,22 +129,16 @@ def test_the_chance_of_a_definite_verdict_is_the_one_named_in_advance(monkeypatc
         spread = percent.std(ddof=1) * np.sqrt((runs - 1) / rng.chisquare(runs - 1, (draws, 1)))
         return rng.normal(rng.normal(percent.mean(), spread / runs**0.5), spread, (draws, seeds))
 
-    def bounds(differences):
-        error = differences.std(axis=1, ddof=1) / differences.shape[1] ** 0.5
-        half = t.ppf(0.975, differences.shape[1] - 1) * error
-        return differences.mean(axis=1) - half, differences.mean(axis=1) + half
-
     def find_four(*groups):
-        both = [bounds(a - b) for a, b in groups]
+        both = [by_mean(a - b)[:2] for a, b in groups]
         equal = [(low > 0) | ((low > -M) & (high < M)) for low, high in both]
         return (np.any([high < 0 for _, high in both], axis=0) | np.all(equal, axis=0)).mean()
 
     def find_two(differences):
-        low, high = bounds(differences)
+        low, high, _ = by_mean(differences)
         return ((low > M) | (high < M)).mean()
 
-    epochs = read_results("mlp_epochs").curves("val_accuracy")["50"]
-    rise = epochs[:, 45:].mean(axis=1) - epochs[:, 9:14].mean(axis=1)
+    rise = find_rise(read_results("mlp_epochs").curves("val_accuracy")["50"])
     chances = [
         find_four(*((draw(batch[size], 20), draw(batch["128"], 20)) for size in ("32", "64"))),
         find_four((draw(kernel["3"], 16), draw(kernel["9"], 16))),
