@@ -6,8 +6,8 @@ Parts: `epoch`, an epoch of the 1 x 256 MLP with validation, on one thread again
 seeds, eight epochs, as processes with start and compilation; `cnn`, an epoch of the CNN with validation, on as many
 threads as Keras's, by two workers at once, and under mixed_bfloat16; `augmented`, the same of the augmented CNN on
 10,000 images, against Keras's ImageDataGenerator feeding `model.fit`; `fast`, networks of 7_fast.ipynb, without
-validation: an epoch of Keras's example by `fit`, of the several that it needs, against the one of the last network,
-which counts with and without compiling it, and under mixed_bfloat16.
+validation: one epoch of Keras's example by `fit`, which needs several, against the whole training of the last network,
+of one epoch or two, with and without compiling it, and under mixed_bfloat16.
 """
 
 import json
@@ -54,12 +54,12 @@ def cnn(filters=(32, 64), kernel_size=3, dropout=0.25, units=128, warp=False, au
 augmented_cnn = partial(cnn, (64, 64), 5, 0.2, 256, augmented=True)
 
 
-def define(name: str):
-    """A builder, as 7_fast.ipynb defines it."""
+def define(name: str, **settings):
+    """A network of 7_fast.ipynb."""
     notebook = json.loads((Path(__file__).parents[2] / "notebooks" / "7_fast.ipynb").read_text(encoding="utf-8"))
     names, texts = {"keras": keras}, ("".join(cell["source"]) for cell in notebook["cells"])
     exec(next(text for text in texts if text.startswith(f"def {name}(")), names)
-    return names[name]()
+    return names[name](**settings)
 
 
 warm = {}  # what a process holds between its epochs
@@ -90,24 +90,21 @@ def warm_up(build, form, batch_size, ours=True, one_thread=False, policy="float3
 
 
 def warm_up_fast(way: str) -> None:
-    """As `warm_up`, for networks of 7_fast.ipynb and training alone, without validation."""
-    train = lab.load_digits("image").train
-    keras.config.set_dtype_policy("mixed_bfloat16" if way == "mixed_bfloat16" else "float32")
-    network, options = define("keras_example" if way == "fit" else "fast"), {"batch_size": 128, "verbose": 0}
+    """As `warm_up`, for networks of 7_fast.ipynb, and without validation."""
+    from mnist_lab.training.trainer import Trainer
+
+    train, (epochs, batch_size, steps) = lab.load_digits("image").train, (1, 128, 391)
+    keras.config.set_dtype_policy("mixed_bfloat16" if "bfloat16" in way else "float32")
+    if way.startswith("two"):
+        epochs, batch_size, steps = 2, 256, 392
     if way == "fit":
-        fit = partial(network.fit, train.x, train.y, **options)
-    elif way == "compiled anew":
-        fit = partial(train_anew, train)
+        warm["fit"] = partial(define("keras_example").fit, train.x, train.y, batch_size, verbose=0)
+    elif way.endswith("compiled anew"):
+        warm["fit"] = lambda: lab.fit(define("fast", steps=steps), train.x, train.y, epochs=2, batch_size=256)
     else:
-        from mnist_lab.training.trainer import Trainer
-
-        fit = partial(Trainer(network, train, 128).fit, train, epochs=1, seed=0)
-    warm["fit"] = fit
-    fit()
-
-
-def train_anew(train) -> None:
-    lab.fit(define("fast"), train.x, train.y, batch_size=128)
+        trainer = Trainer(define("fast", steps=steps), train, batch_size)
+        warm["fit"] = partial(trainer.fit, train, epochs=epochs, seed=0)
+    train_epoch()
 
 
 def train_epoch() -> None:
@@ -174,7 +171,8 @@ def main(part: str) -> None:
         fit = start(augmented_cnn, "image", 64, ours=False, images=10_000, warped=True)
         compare_convolutional("an augmented epoch", partial(augmented_cnn, warp=True), 64, fit, images=10_000)
     elif part == "fast":
-        ways = {way: [start(way, what=warm_up_fast)] for way in ("fit", "one epoch", "compiled anew", "mixed_bfloat16")}
+        names = ("fit", "one epoch", "two epochs", "two epochs, compiled anew", "two epochs, mixed_bfloat16")
+        ways = {name: [start(name, what=warm_up_fast)] for name in names}
         compare("an epoch of Keras's example against the whole training of the fast network", ways, 9)
     elif part == "study":
         seconds = []
