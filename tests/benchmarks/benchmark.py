@@ -62,11 +62,16 @@ def define(name: str, **settings):
     return names[name](**settings)
 
 
-warm = {}  # what a process holds between its epochs
+warm = {}  # what a process holds between its trainings
 
 
-def warm_up(build, form, batch_size, ours=True, one_thread=False, policy="float32", images=50_000, warped=False):
-    """Compile, and train once: with our trainer, else by `model.fit`, with `warped` from Keras's generator of 2018."""
+def warm_up(
+    build, form, batch_size, way="ours", one_thread=False, policy="float32", images=50_000, epochs=1, validate=True
+):
+    """Compile, and train once: with our trainer ("ours"), or with it and a network just built each time ("anew").
+
+    Else by `model.fit`: on arrays ("fit"), or from Keras's generator of 2018 ("warped").
+    """
     from mnist_lab.training.backend import tf
     from mnist_lab.training.trainer import Trainer
 
@@ -76,44 +81,33 @@ def warm_up(build, form, batch_size, ours=True, one_thread=False, policy="float3
     keras.config.set_dtype_policy(policy)
     digits, network = lab.load_digits(form), build()
     train, val = digits.train[:images], digits.val[: images // 5]
-    validation = {"validation_data": (val.x, val.y), "verbose": 0}
+    validation = {"validation_data": (val.x, val.y) if validate else None, "verbose": 0}
     fit = partial(network.fit, train.x, train.y, batch_size, **validation)
-    if ours:
-        fit = partial(Trainer(network, train, batch_size).fit, train, epochs=1, seed=0, evaluate={"val": val})
-    elif warped:
+    if way == "anew":
+        fit = partial(train_anew, build, train, batch_size, epochs)
+    elif way == "ours":
+        evaluate = {"val": val} if validate else {}
+        fit = partial(Trainer(network, train, batch_size).fit, train, epochs=epochs, seed=0, evaluate=evaluate)
+    elif way == "warped":
         from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
         warp = ImageDataGenerator(**RANGES, shear_range=math.degrees(SHEAR), fill_mode="nearest")
         fit = partial(network.fit, warp.flow(train.x, train.y, batch_size), **validation)
-    warm.update(fit=fit, network=network, x=train.x)
+    warm["fit"] = fit
     fit()
 
 
-def warm_up_fast(way: str) -> None:
-    """As `warm_up`, for networks of 7_fast.ipynb, and without validation."""
-    from mnist_lab.training.trainer import Trainer
-
-    train, (epochs, batch_size, steps) = lab.load_digits("image").train, (1, 128, 391)
-    keras.config.set_dtype_policy("mixed_bfloat16" if "bfloat16" in way else "float32")
-    if way.startswith("two"):
-        epochs, batch_size, steps = 2, 256, 392
-    if way == "fit":
-        warm["fit"] = partial(define("keras_example").fit, train.x, train.y, batch_size, verbose=0)
-    elif way.endswith("compiled anew"):
-        warm["fit"] = lambda: lab.fit(define("fast", steps=steps), train.x, train.y, epochs=2, batch_size=256)
-    else:
-        trainer = Trainer(define("fast", steps=steps), train, batch_size)
-        warm["fit"] = partial(trainer.fit, train, epochs=epochs, seed=0)
-    train_epoch()
+def train_anew(build, train, batch_size, epochs) -> None:
+    lab.fit(build(), train.x, train.y, batch_size=batch_size, epochs=epochs)
 
 
 def train_epoch() -> None:
     warm["fit"]()
 
 
-def start(*args, what=warm_up, **options) -> ProcessPoolExecutor:
+def start(*args, **options) -> ProcessPoolExecutor:
     process = ProcessPoolExecutor(1, get_context("spawn"))
-    process.submit(what, *args, **options).result()
+    process.submit(warm_up, *args, **options).result()
     return process
 
 
@@ -163,16 +157,23 @@ def main(part: str) -> None:
     if part in ("study-ours", "study-fit"):
         train_study(ours=part == "study-ours")
     elif part == "epoch":
-        ways = {"fit": [start(mlp, "flat", 64, ours=False)], "one thread": [start(mlp, "flat", 64, one_thread=True)]}
+        ways = {"fit": [start(mlp, "flat", 64, "fit")], "one thread": [start(mlp, "flat", 64, one_thread=True)]}
         compare("an epoch of the MLP", ways, 7)
     elif part == "cnn":
-        compare_convolutional("an epoch of the CNN", cnn, 128, start(cnn, "image", 128, ours=False))
+        compare_convolutional("an epoch of the CNN", cnn, 128, start(cnn, "image", 128, "fit"))
     elif part == "augmented":
-        fit = start(augmented_cnn, "image", 64, ours=False, images=10_000, warped=True)
+        fit = start(augmented_cnn, "image", 64, "warped", images=10_000)
         compare_convolutional("an augmented epoch", partial(augmented_cnn, warp=True), 64, fit, images=10_000)
     elif part == "fast":
-        names = ("fit", "one epoch", "two epochs", "two epochs, compiled anew", "two epochs, mixed_bfloat16")
-        ways = {name: [start(name, what=warm_up_fast)] for name in names}
+        once, twice = (partial(define, "fast", steps=steps) for steps in (391, 392))
+        start_twice = partial(start, twice, "image", 256, epochs=2, validate=False)
+        ways = {
+            "fit": [start(partial(define, "keras_example"), "image", 128, "fit", validate=False)],
+            "one epoch": [start(once, "image", 128, validate=False)],
+            "two epochs": [start_twice()],
+            "two epochs, compiled anew": [start_twice(way="anew")],
+            "two epochs, mixed_bfloat16": [start_twice(policy="mixed_bfloat16")],
+        }
         compare("an epoch of Keras's example against the whole training of the fast network", ways, 9)
     elif part == "study":
         seconds = []
