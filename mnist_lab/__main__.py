@@ -14,7 +14,7 @@ from mnist_lab.errors import LabError
 from mnist_lab.files import find_images, find_notebooks, find_project
 
 
-def run(names: list[str], mode: str, workers: int | None) -> bool:
+def run(names: list[str], mode: str, workers: int | None, cluster: str | None) -> bool:
     """Execute the notebooks named, or all; return whether all succeeded. Raises LabError, and KeyboardInterrupt."""
     stops: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):  # noted only, so that nothing interrupts the end of the kernels
@@ -23,7 +23,8 @@ def run(names: list[str], mode: str, workers: int | None) -> bool:
     sys.modules.setdefault("rfc3987_syntax", None)
     from mnist_lab.execute import execute
 
-    settings = {"MNIST_LAB_MODE": mode} | ({"MNIST_LAB_WORKERS": str(workers)} if workers else {})
+    given = {"MNIST_LAB_MODE": mode, "MNIST_LAB_WORKERS": workers, "MNIST_LAB_CLUSTER": cluster}
+    settings = {name: str(value) for name, value in given.items() if value}
     kernels = (os.cpu_count() or 1) if mode == "replay" else 1  # training takes all cores itself
     succeeded = asyncio.run(execute(find_notebooks(names), settings, kernels, stops))
     if stops:
@@ -31,14 +32,14 @@ def run(names: list[str], mode: str, workers: int | None) -> bool:
     return succeeded
 
 
-def dry_run(names: list[str], mode: str, workers: int | None) -> bool:
+def dry_run(names: list[str], *options) -> bool:
     """Print what is missing, in a copy of the project; not what needs the results of something that is missing."""
     project = find_project().resolve()
     names = [os.path.relpath(name, project) for name in names]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for part in ("img", "notebooks"):
             shutil.copytree(project / part, part, ignore=shutil.ignore_patterns(".*", "*.local.*"))
-        return run(names, mode, workers)
+        return run(names, *options)
 
 
 def clean() -> None:
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--prune", const="prune", **to_mode, help="as --record, and delete runs that no study uses")
     mode.add_argument("--dry-run", const="dry-run", **to_mode, help="say what --record would train, and how long")
     runner.add_argument("--workers", type=int, help="processes that train at once (default: one per core)")
+    runner.add_argument("--cluster", metavar="ADDRESS", help="train on this Dask cluster, such as tcp://host:8786")
     commands.add_parser("clean", help="delete your own runs and figures, img/*.local.*")
     handout = commands.add_parser("handout", help="write handouts/: pages with answers, notebooks and pages without")
     handout.add_argument("notebooks", nargs="*", help="such as notebooks/1_mlp.ipynb (default: all)")
@@ -87,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
             clean()
         else:
             execute = dry_run if args.mode == "dry-run" else run
-            return 0 if execute(args.notebooks, args.mode, args.workers) else 1
+            return 0 if execute(args.notebooks, args.mode, args.workers, args.cluster) else 1
     except (LabError, OSError) as error:
         print(f"mnist-lab: {error}", file=sys.stderr)
         return 1

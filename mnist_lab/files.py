@@ -72,3 +72,15 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:  # a full disk; on Windows also a spreadsheet that has the file open
         new.unlink(missing_ok=True)
         raise LabError(f"{path}: cannot be written ({error.strerror or error}); the old file is unchanged") from None
+
+
+def append_file(path: Path, content: bytes, size: int) -> None:
+    """Add to the end of a file of this size. Raises OSError, and leaves the file as it was, where that fails."""
+    try:
+        with path.open("ab") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.truncate(path, size)
+        raise

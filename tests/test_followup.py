@@ -111,10 +111,16 @@ def test_a_rule_decides_as_it_does_when_written_a_second_time(id):
         tables = {}
         for value, metrics in runs.items():
             order = rng.permutation(SEEDS)  # runs are paired by seed, not by place
-            tables[value] = [pd.DataFrame(metrics[:, s].T / 100, columns=NAMES).assign(seed=s) for s in order]
+            rows = [pd.DataFrame(metrics[:, seed].T / 100, columns=NAMES) for seed in order]
+            tables[value] = [run.assign(seed=seed, machine="x") for run, seed in zip(rows, order, strict=True)]
+            run = tables[value][0]
         verdict = judge(RULES[id], Results(study, "value", tables))
         assert verdict.verdict + verdict.addition == judge_again(id, runs)
         found[verdict.verdict + verdict.addition] += 1
+    run["machine"] = "python 3.11, numpy 2.4, another"
+    refused = judge(RULES[id], Results(study, "value", tables))
+    assert refused.verdict == "cannot be judged"
+    assert refused.estimate.endswith("ask for one kind of CPU, not for 2: another; x")
     assert len(found) == {"dropout-1b": 5, "dropout-3b": 4, "loss-1b": 4}.get(id, 5 if RULES[id].fourth_outcome else 3)
 
 

@@ -82,6 +82,10 @@ def test_a_probe_that_disagrees_is_named_and_nothing_is_taken(few, project, monk
     monkeypatch.setenv("MNIST_LAB_MODE", "record")
     run(make_study(), few)
     record = project / "img" / "s.csv"
+    machine = read_record(record)["machine"].iloc[-1]
+    record.write_text(f'"{machine}, another"'.join(record.read_text().rsplit(f'"{machine}"', 1)))
+    run(make_study(), few)
+    assert re.search("its runs come from 2 kinds of CPU: (.*); \\1, another", capsys.readouterr().err)
     rows = read_record(record)
     for source in set(rows["source"]) - {""}:
         record.write_text(record.read_text().replace(source, "0" * 16))

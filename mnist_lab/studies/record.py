@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
-from mnist_lab.files import lock, read_text, replace_file
+from mnist_lab.files import append_file, lock, read_text, replace_file
 
 TEXT = ["key", "value"]
 INTEGERS = ["seed", "epoch"]
@@ -90,6 +90,11 @@ def is_complete(run: pd.DataFrame) -> bool:
     return [*run["epoch"]] == [*range(1, len(run) + 1)] and run["machine"].iloc[-1] != ""
 
 
+def find_cpus(runs: Iterable[pd.DataFrame]) -> list[str]:
+    """The kinds of CPU that trained these runs, which differ in their last bits."""
+    return sorted({re.split(r"numpy [^,]+, ", run["machine"].iloc[-1])[-1] for run in runs})
+
+
 def read_runs(path: Path, keep: str | None) -> list[tuple]:
     """The complete runs of a record, each with its probabilities for a split; without `keep`, with None."""
     probabilities = read_probabilities(path, keep) if keep else {}
@@ -109,10 +114,11 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
     with lock(path):
         old = path.read_bytes() if path.exists() else b""
         alike = old.startswith(f"{header}\n".encode()) and old.endswith(b"\n")
-        content = old + body.encode()
         if only or not alike or any(f"\n{key},".encode() in old for key in new):
-            content = (text if only else _format(*(split_runs(read_record(path)) | new).values())).encode()
-        replace_file(path, content)
+            kept = {} if only else split_runs(read_record(path))
+            replace_file(path, _format(*(kept | new).values()).encode())
+        else:  # a long record is not written again for each run
+            append_file(path, body.encode(), len(old))
 
 
 def _format(*runs: pd.DataFrame) -> str:

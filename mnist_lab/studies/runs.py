@@ -17,6 +17,7 @@ from mnist_lab.data import Digits, cut_digits, digest_digits
 from mnist_lab.errors import LabError
 from mnist_lab.studies import record as files
 from mnist_lab.studies.identity import Code, describe_run, digest, find_difference, find_key, is_close
+from mnist_lab.training.cluster import check_workers, find_client
 
 # joblib replaces a worker that has grown much, and cancels the other tasks when one fails: no news for a reader
 warnings.filterwarnings("ignore", r"A worker stopped while some jobs|\d+ tasks (which were still|have been)")
@@ -123,7 +124,7 @@ class Plan:
         """Build each model once: to see that it can be trained, and to know its key and its probe."""
         if not configurations:
             return
-        if self.workers and not self.recording:  # let the workers import TensorFlow while this process does
+        if self.workers and not self.recording and not find_client():  # workers import TensorFlow while this one does
             first, task = configurations[0], "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
             task += "; from mnist_lab.training import workers; workers.prepare_process()"
             if first.digits.loaded:
@@ -172,6 +173,10 @@ class Plan:
         from mnist_lab.training.workers import estimate_seconds, in_words, train_all
 
         jobs, name, file = self.missing(), self.study.name, sys.stderr if self.recording else sys.stdout
+        client = find_client()
+        if client and (self.study.timing or not all(c.digits.loaded for c in self.configurations)):
+            raise self.study.error("on a cluster, digits must come from lab.load_digits, and no times can be compared")
+        workers = check_workers(client) if client else self.workers
         for c in dict.fromkeys(c for c, _ in jobs):
             check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
             for module in self.code.modules:  # the user's own, as they are now
@@ -182,8 +187,8 @@ class Plan:
             c.seconds = estimate_seconds(c.fit, size, count_operations(c.model))
         found = "".join(f"{count} found in {path.name}, " for path, count in self.found.items() if count)
         reason = f"{found}{len(jobs)} run{'s' * (len(jobs) > 1)} to train: {self.name_reason(paths)}"
-        seconds = sum(c.seconds for c, _ in jobs) / self.workers + 10  # the start of the workers included
-        cost = f"about {in_words(seconds)} on {self.workers} worker{'s' * (self.workers > 1)}"
+        seconds = sum(c.seconds for c, _ in jobs) / workers + 10  # the start of the workers included
+        cost = f"about {in_words(seconds)} on {workers} {'cluster ' * bool(client)}worker{'s' * (workers > 1)}"
         if seconds > 60 * max_minutes:
             advice = f"to start it: max_minutes={seconds / 60 + 1:.0f}, or fewer seeds, epochs or images"
             raise self.study.error(f"{reason}; {cost}{'' if self.recording else f'; {advice}'}")
@@ -192,7 +197,7 @@ class Plan:
             print(f"{name}: {line}", file=file)
         if self.starting:
             self.starting.exception()  # waits for it; a worker that was stopped meanwhile is started again
-        for c, seed, history, probabilities in train_all(name, jobs, self.workers, seconds, file):
+        for c, seed, history, probabilities in train_all(name, jobs, workers, seconds, file, client):
             epochs = range(1, c.fit["epochs"] + 1)
             rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=epochs, source="", probe="")
             rows.loc[rows.index[-1], ["source", "probe"]] = c.source, c.probe
@@ -219,3 +224,5 @@ class Plan:
             files.write_probabilities(record, self.study.keep, probabilities, only=True)
         files.write_sources(record, self.study.name, {c.source: c.description for c in self.configurations})
         files.write_runs(record, tables, only=True)
+        if len(cpus := files.find_cpus(tables)) > 1:
+            print(f"{self.study.name}: its runs come from {len(cpus)} kinds of CPU: {'; '.join(cpus)}", file=sys.stderr)

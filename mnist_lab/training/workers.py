@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO
 
@@ -23,6 +22,7 @@ from mnist_lab.data import Digits, cut_digits, digest_digits, load_digits
 from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras, tf
 from mnist_lab.training.checks import build_model, first_line
+from mnist_lab.training.cluster import name_packages, train_on_cluster
 from mnist_lab.training.trainer import Trainer, to_tensors
 
 
@@ -37,8 +37,8 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds > 7200 else minutes
 
 
-def train_all(name: str, jobs: list[tuple], workers: int, estimate: float, file: TextIO) -> Iterator[tuple]:
-    """Train `jobs`, pairs of a study's configuration and a seed, in about `estimate` seconds.
+def train_all(name: str, jobs: list[tuple], workers: int, estimate: float, file: TextIO, client) -> Iterator[tuple]:
+    """Train `jobs`, pairs of a study's configuration and a seed, in about `estimate` seconds; by a Dask client, if any.
 
     Yields each as it ends, with its history and probabilities (or None), and shows on `file` how far it is.
     Raises LabError, in one line, for a run that fails, and where a worker is killed.
@@ -53,10 +53,11 @@ def train_all(name: str, jobs: list[tuple], workers: int, estimate: float, file:
     tasks = (delayed(_train_one)(number, int(seed), *c.task, *config) for number, (c, seed) in enumerate(jobs))
     # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
     in_flight = 1 if workers == 1 else "2*n_jobs"
-    pool = Parallel(max(workers, 2), return_as="generator_unordered", batch_size=batch_size, pre_dispatch=in_flight)
+    options = {"return_as": "generator_unordered", "batch_size": batch_size, "pre_dispatch": in_flight}
     with _show_progress(name, [c.seconds for c, _ in jobs], estimate, file) as done:
         try:
-            for number, history, probabilities in pool(tasks):
+            own = None if client else Parallel(max(workers, 2), **options)
+            for number, history, probabilities in own(tasks) if own else train_on_cluster(client, tasks):
                 c, seed = jobs[number]
                 if isinstance(history, str):
                     raise LabError(f"{c.name}, seed {seed}: {history}")
@@ -153,11 +154,10 @@ def find_digits(data: str, digits: Digits | tuple, train_size: int) -> Digits:
 
 
 def _name_machine() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
     text = file.read_text() if (file := Path("/proc/cpuinfo")).exists() else ""
     found = [re.search(rf"^{name}\s*: (.*)", text, re.MULTILINE) for name in ("model name", "cpu family", "model")]
     cpu = platform.processor() or platform.machine()
     if all(found):
         wide = ", AVX-512" if "avx512f" in text else ""  # the name alone says little of a kind of CPU
         cpu = "{} (family {}, model {}{})".format(*(match[1] for match in found), wide)
-    return f"python {platform.python_version()}, {packages}, {cpu}"
+    return f"{name_packages()}, {cpu}"

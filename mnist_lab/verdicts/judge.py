@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
+from mnist_lab.studies.record import find_cpus
 from mnist_lab.studies.results import TITLES, Results, in_percent
 from mnist_lab.verdicts.stats import Estimate, adjust, check_seeds, difference
 
@@ -121,6 +122,9 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
         return bool(claims) and all(min(claim.support(claim.measure(*results))) > 0 for claim in claims)
 
     try:
+        runs = [run for study in results for runs in study.runs.values() for run in runs]
+        if conclusion.id.endswith("b") and len(cpus := find_cpus(runs)) > 1:
+            raise LabError(f"the follow-up's rules ask for one kind of CPU, not for {len(cpus)}: {'; '.join(cpus)}")
         estimates = [claim.measure(*results) for claim in conclusion.claims]
         as_read, beside = holds(conclusion.as_read), holds(conclusion.beside)
     except LabError as error:

@@ -1,0 +1,99 @@
+"""Trains runs on an existing Dask cluster, in place of processes of this machine."""
+
+import logging
+import multiprocessing
+import os
+import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, ProcessPoolExecutor
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from itertools import islice
+
+from joblib.parallel import get_active_backend
+
+from mnist_lab.errors import LabError
+
+
+def name_packages() -> str:
+    """The versions that the bits of a run depend on."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
+    return f"python {platform.python_version()}, {packages}"
+
+
+def find_client():
+    """The Dask client of `joblib.parallel_config(backend="dask")` or `mnist-lab run --cluster`; None without both."""
+    address = os.environ.get("MNIST_LAB_CLUSTER")
+    return _connect(address) if address else getattr(get_active_backend()[0], "client", None)
+
+
+@cache
+def _connect(address: str):
+    try:
+        from distributed import Client
+
+        return Client(address, timeout=10, set_as_default=False)
+    except ImportError:
+        raise LabError("a cluster needs Dask: pip install 'mnist_lab[cluster]'") from None
+    except (OSError, ValueError) as error:
+        raise LabError(f"cluster {address}: no Dask scheduler found there ({error})") from None
+
+
+def check_workers(client) -> int:
+    """How many workers there are. Raises LabError if there is none, or if one would not give this machine's bits."""
+    for worker, threads in (found := client.nthreads()).items():
+        if threads > 1:
+            raise LabError(f"cluster: worker {worker} has {threads} threads; start it with --nthreads 1")
+    if not found:
+        raise LabError("cluster: there are no workers; start some: dask worker ADDRESS --nthreads 1")
+    for worker, packages in client.run(name_packages, on_error="return").items():
+        if packages != name_packages() and not isinstance(packages, OSError):  # it may be gone by now
+            raise LabError(f"cluster: worker {worker} has {packages}; it needs mnist_lab and {name_packages()}")
+    return len(found)
+
+
+@cache
+def _start_process() -> ProcessPoolExecutor:
+    multiprocessing.current_process().daemon = False  # else it may not start another
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+def _call_apart(function: Callable, args: tuple) -> tuple:
+    """Call it in a process of this worker: Dask draws from Python's random numbers, which Keras's layers begin from."""
+    return _start_process().submit(function, *args).result()
+
+
+def train_on_cluster(client, tasks: Iterator[tuple]) -> Iterator[tuple]:
+    """Yield the result of each task (of joblib's `delayed`) when it ends. Dask repeats elsewhere what a worker loses.
+
+    (joblib's own Dask backend never hears of a task that failed, and waits for ever.) Raises LabError where nothing can
+    go on. At the end, workers that are still at a task are started anew: a compiled epoch cannot be interrupted.
+    """
+    from distributed import KilledWorker, wait
+
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # one line says what they would in many
+    pending, window = set(), 2 * check_workers(client)
+    try:
+        while True:
+            for function, args, _ in islice(tasks, window - len(pending)):
+                pending.add(client.submit(_call_apart, function, args, pure=False))
+            if not pending:
+                return
+            with suppress(TimeoutError):
+                for future in wait(pending, timeout=30, return_when="FIRST_COMPLETED").done:
+                    pending.remove(future)
+                    yield future.result()
+                continue
+            client.wait_for_workers(1, timeout=60)
+    except (CancelledError, KilledWorker, OSError) as error:
+        killed, gone = "a run has ended several workers (too little memory?)", "scheduler or workers cannot be reached"
+        fault = killed if isinstance(error, KilledWorker) else gone
+        raise LabError(f"cluster: {fault}; finished runs are kept") from None
+    finally:
+        with suppress(Exception):  # the scheduler may be gone
+            keys = {future.key for future in pending}
+            busy = [worker for worker, running in client.processing().items() if keys & set(running)]
+            client.cancel(list(pending), force=True)
+            client.restart_workers(busy)

@@ -1,0 +1,108 @@
+"""A Dask cluster on four hosts of this machine. MNIST_LAB_UNPLUGS is how often a host vanishes in the first test."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import joblib
+import pandas as pd
+import program
+import pytest
+from hosts import ADDRESS, HOSTS, Cluster
+
+from mnist_lab.data import load_digits
+from mnist_lab.errors import LabError, Stopped
+from mnist_lab.studies.study import Study, run
+from mnist_lab.training.cluster import check_workers, find_client, name_packages
+
+distributed = pytest.importorskip("distributed", reason="pip install 'mnist_lab[cluster]'")
+EPOCHS = 20
+SETTINGS = {"epochs": EPOCHS, "train_size": 500}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    try:
+        with Cluster(tmp_path_factory.mktemp("hosts")) as made, distributed.Client(ADDRESS, timeout=60) as client:
+            client.wait_for_workers(3, timeout=60)
+            made.client = client
+            yield made
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"hosts are network namespaces, which cannot be made here ({error})")
+
+
+def test_runs_of_a_host_that_vanishes_are_done_elsewhere_with_the_same_bits(cluster, project, monkeypatch, capsys):
+    unplugs, record = int(os.environ.get("MNIST_LAB_UNPLUGS", 1)), project / "img" / "s.local.csv"
+    study = Study("s", program.build, SETTINGS, "units", (4, 5), range(6 * unplugs))
+
+    def disturb():
+        for number in range(unplugs):
+            while not record.exists() or len(record.read_text().splitlines()) < EPOCHS * (2 + 10 * number):
+                time.sleep(0.1)
+            host = random.choice(HOSTS[1:])
+            time.sleep(random.random())
+            cluster.plug(host, False)
+            time.sleep(5)
+            cluster.plug(host, True)
+
+    thread = threading.Thread(target=disturb, daemon=True)
+    thread.start()
+    monkeypatch.setenv("MNIST_LAB_CLUSTER", ADDRESS)
+    run(study, load_digits("flat"), max_minutes=60)
+    assert "on 3 cluster workers" in capsys.readouterr().out
+    thread.join(1)
+    assert not thread.is_alive()
+    rows = pd.read_csv(record)
+    assert len(rows) == len(rows.drop_duplicates(["key", "epoch"])) == EPOCHS * 12 * unplugs
+
+    monkeypatch.delenv("MNIST_LAB_CLUSTER")
+    record.unlink()
+    run(study, load_digits("flat"), seeds=(3,), workers=1)
+    here = pd.read_csv(record).drop(columns="seconds")
+    there = rows[rows["key"].isin(here["key"])].drop(columns="seconds")
+    assert len(here) == 2 * EPOCHS
+    assert sorted(here.to_csv(index=False).split()) == sorted(there.to_csv(index=False).split())
+
+
+def test_stop_leaves_nothing_running_on_the_cluster(cluster, project):
+    cluster.client.wait_for_workers(3, timeout=60)
+    endless = Study("s", program.build, SETTINGS | {"units": 4}, "epochs", (10**6,), range(3))
+    digits, began = load_digits("flat"), time.monotonic()
+    threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(Stopped, match="0 of 3 runs"), joblib.parallel_config(backend="dask"):
+        run(endless, digits, max_minutes=1e9)
+    assert time.monotonic() - began < 25
+    assert not any(cluster.client.processing().values())
+    script = "ps -eo args | grep -c '[s]pawn_main.*multiprocessing-fork'"
+    assert int(subprocess.run(script, shell=True, capture_output=True, text=True).stdout) <= 3  # Dask's own
+
+
+@pytest.mark.parametrize(
+    ("threads", "packages", "message"),
+    [
+        ({}, {}, "there are no workers; start some: dask worker ADDRESS --nthreads 1"),
+        ({"tcp://a:1": 1, "tcp://b:2": 4}, {}, "worker tcp://b:2 has 4 threads; start it with --nthreads 1"),
+        ({"tcp://a:1": 1}, {"tcp://a:1": "python 3.8"}, "worker tcp://a:1 has python 3.8; it needs mnist_lab and py"),
+        ({"tcp://a:1": 1}, {"tcp://a:1": ImportError("no mnist_lab")}, "worker tcp://a:1 has no mnist_lab; it needs"),
+    ],
+)
+def test_a_cluster_that_would_not_give_the_same_bits_is_refused_in_one_line(threads, packages, message):
+    class Client:
+        def nthreads(self):
+            return threads
+
+        def run(self, function, on_error):
+            assert function is name_packages
+            return packages
+
+    with pytest.raises(LabError, match=message):
+        check_workers(Client())
+
+
+def test_an_address_without_a_scheduler_is_one_line(monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_CLUSTER", "tcp:/host")
+    with pytest.raises(LabError, match="cluster tcp:/host: no Dask scheduler found there"):
+        find_client()
