@@ -1,11 +1,11 @@
 """Hand-outs of notebooks: a page with the answers, and for students a notebook and a page without them."""
 
 import re
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
-from nbconvert.preprocessors import TagRemovePreprocessor
 
 from mnist_lab.execute import read_notebook
 from mnist_lab.files import find_notebooks, find_project
@@ -32,15 +32,12 @@ def write_handouts(names: list[str]) -> None:
 
 def remove_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without the cells that have the tag `solution`; one empty cell stands for those of an exercise."""
-    cells, before = [], False
-    for cell in notebook.cells:
-        solution = "solution" in cell.metadata.get("tags", [])
-        if solution and not before:
-            cells.append(nbformat.v4.new_code_cell("# your code here", id=f"{cell.id}-yours"))
-        cells.append(cell)
-        before = solution
-    remover = TagRemovePreprocessor(remove_cell_tags=("solution",), enabled=True)
-    return remover(nbformat.from_dict({**notebook, "cells": cells}), {})[0]
+    cells = []
+    for solution, group in groupby(notebook.cells, lambda cell: "solution" in cell.metadata.get("tags", [])):
+        first, *others = group
+        yours = nbformat.v4.new_code_cell("# your code here", id=f"{first.id}-yours")
+        cells += [yours] if solution else [first, *others]
+    return nbformat.from_dict({**notebook, "cells": cells})
 
 
 def render(notebook: nbformat.NotebookNode, title: str) -> str:
