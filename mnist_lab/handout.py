@@ -14,15 +14,18 @@ from mnist_lab.files import find_notebooks, find_project
 def write_handouts(names: list[str]) -> None:
     """Write `solutions/NAME.html`, `student/NAME.ipynb` and `student/NAME.html` to the project's folder `handouts`.
 
-    `names` are paths of notebooks; without any, all. Raises LabError for what is not a notebook.
+    Pages need no network. `names` are paths of notebooks; without any, all. Raises LabError for what is not a notebook.
     """
     folder = find_project() / "handouts"
     paths = find_notebooks(names)
+    exporter = HTMLExporter(template_name="handout", extra_template_basedirs=[f"{Path(__file__).parent}/templates"])
     for path in paths:
         student = remove_solutions(notebook := read_notebook(path)[1])
         for kind, version in (("solutions", notebook), ("student", student)):
             (folder / kind).mkdir(parents=True, exist_ok=True)
-            page = render(version, path.stem).replace("<details>", f"<details{' open' * (kind == 'solutions')}>")
+            page = exporter.from_notebook_node(version, {"metadata": {"name": path.stem}})[0]
+            page = re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', page)  # a link to a notebook leads to its page
+            page = page.replace("<details>", f"<details{' open' * (kind == 'solutions')}>")
             (folder / kind / f"{path.stem}.html").write_text(page, encoding="utf-8")
         (folder / "student" / path.name).write_text(f"{nbformat.writes(student)}\n", encoding="utf-8")
         print(f"{path}: solutions and student version in {folder}/")
@@ -38,10 +41,3 @@ def remove_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         yours = nbformat.v4.new_code_cell("# your code here", id=f"{first.id}-yours")
         cells += [yours] if solution else [first, *others]
     return nbformat.from_dict({**notebook, "cells": cells})
-
-
-def render(notebook: nbformat.NotebookNode, title: str) -> str:
-    """A notebook as a page that asks for nothing from a network; its links to notebooks lead to their pages."""
-    exporter = HTMLExporter(template_name="handout", extra_template_basedirs=[f"{Path(__file__).parent}/templates"])
-    page = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
-    return re.sub(r'href="(\w+)\.ipynb"', r'href="\1.html"', page)
