@@ -1,6 +1,5 @@
 """A study asks one question of many runs: `Study` says which, `run` finds them in the record or trains them."""
 
-import difflib
 import inspect
 import os
 import re
@@ -90,9 +89,7 @@ class Study:
                     raise self.error(f"build needs the setting {name!r}")
             for name in settings:
                 if name not in known:
-                    close = difflib.get_close_matches(str(name), known, 1)
-                    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}"
-                    raise self.error(f"unknown setting {name!r}; {hint}")
+                    raise self.error(f"unknown setting {name!r}; expected one of {', '.join(known)}")
                 if name in unused:
                     raise self.error(f"build ignores the setting {name!r}: its code never uses it")
             for name, default in FIT_SETTINGS.items():
