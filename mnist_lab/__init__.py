@@ -15,7 +15,7 @@ _MODULES = {
     "verdicts.stats": "difference",
     "verdicts.judge": "compare",
     "verdicts.conclusions": "read_verdicts verdicts",
-    "plots": "plot_curves plot_digits plot_gallery plot_gap plot_history plot_seeds plot_table plot_verdicts",
+    "plots": "plot_curves plot_digits plot_gallery plot_gap plot_seeds plot_table plot_verdicts",
     "figures": "Answer save",
     "draw": "DigitPad center_digit",
 }

@@ -133,18 +133,6 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
 
 
 @styled
-def plot_history(history: dict[str, list[float]]) -> Figure:
-    """Draw the `history` of one run of Keras's `fit`: accuracy (percent) and loss by epoch."""
-    figure, both = new_figure(9, 3.5, 1, 2)
-    for axes, metric in zip(both, ("accuracy", "loss"), strict=True):
-        names = {"training, averaged over the epoch": metric, "validation": f"val_{metric}"}
-        drawn = {kind: in_percent(metric, np.array([history[name]])) for kind, name in names.items() if name in history}
-        _draw_curves(axes, drawn, "accuracy (%)" if metric == "accuracy" else "loss", "images")
-    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    return figure
-
-
-@styled
 def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
     """Draw images `(n, 784)` or `(n, 28, 28, 1)` in rows of `columns`, each under its title, in dark ink on white."""
     x = np.asarray(x).reshape(-1, 28, 28)

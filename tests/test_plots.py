@@ -61,8 +61,6 @@ def test_a_text_says_what_a_figure_shows(results, few):
     )
     assert "Adam, 0.1: 98.50" in plots.plot_table(pd.DataFrame([[98.5]], ["Adam"], [0.1])).alt
     assert plots.plot_digits(few.test.x[:2], ["a", "b\nc"]).alt == "2 images of digits: a; b, c"
-    history = plots.plot_history({"accuracy": [0.5], "val_accuracy": [0.25], "loss": [1]})
-    assert "by images: training, averaged over the epoch: 50.00, validation: 25.00. loss" in history.alt
     assert plots.plot_gap(results)._repr_png_()[1]["alt"] == plots.plot_gap(results).alt
 
 
