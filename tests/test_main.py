@@ -35,13 +35,13 @@ def test_dry_run_then_record_then_replay_and_nothing_changes(project, monkeypatc
     nbformat.write(new_notebook(cells=[new_code_cell(STUDY, id="c")]), project / "notebooks" / "n.ipynb")
     asked = read_files(project)
     assert main(["run", "--dry-run", "--workers", "2", "notebooks/n.ipynb"]) == 0
-    cost = r"study s: 2 runs to train: no record in \.\./img/; about 1\d seconds on 2 workers\n"
+    cost = r"study s: 2 runs to train: no run of this study in \.\./img/; about 1\d seconds on 2 workers\n"
     assert re.match(cost, capfd.readouterr().out)
     assert read_files(project) == asked
 
     assert main(["run", "--record", "--workers", "2"]) == 0
     printed = capfd.readouterr()
-    assert "s: 2 runs to train: no record in ../img/" in printed.err
+    assert "s: 2 runs to train: no run of this study in ../img/" in printed.err
     assert re.fullmatch(r"notebooks/n.ipynb: \d+\.\d s\n", printed.out)
     files = read_files(project)
     assert set(files) == {"n.ipynb", "s.csv", "s.png", "sources.json"}

@@ -23,7 +23,7 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
     """Two workers, one, a run alone; after a kill; of another study; recorded; and only what is missing trains."""
     results = run(make_xla_study(), few, workers=2)
     printed = capsys.readouterr().out
-    assert "s: 4 runs to train: no record in img/\ns: about 1" in printed
+    assert "s: 4 runs to train: no run of this study in img/\ns: about 1" in printed
     assert " on 2 workers; stop when you like, finished runs are kept\n" in printed
     assert re.search(r"\rs: 4 of 4 runs trained in \d+ seconds\n$", printed)
     local = project / "img" / "s.local.csv"

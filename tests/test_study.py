@@ -260,7 +260,7 @@ def test_a_builder_that_has_changed_since_the_study_was_made_is_refused(few, pro
 def test_what_takes_long_does_not_start_unasked(few, project, capsys):
     study = make_study(fixed=MLP | {"epochs": 10_000_000}, seeds=range(2))
     advice = r"about .* hours on 2 workers; to start it: max_minutes=\d+"
-    with pytest.raises(LabError, match=f"study s: 4 runs to train: no record in img/; {advice}"):
+    with pytest.raises(LabError, match=f"study s: 4 runs to train: no run of this study in img/; {advice}"):
         run(study, few, workers=2)
     assert not list((project / "img").glob("*.csv"))
 

@@ -75,12 +75,10 @@ class Plan:
 
     def name_reason(self, paths: list[Path]) -> str:
         """Why runs are missing: in what the first of them differs from the nearest recorded one."""
-        if not any(True for path in paths for _ in path.parent.glob("*.csv")):
-            return f"no record in {paths[0].parent}/"
         first, sources = self.missing()[0][0], {k: v for path in paths for k, v in files.read_sources(path).items()}
         own = [one for one in sources.values() if one["study"] == self.study.name]
         if not own or not any(path.exists() for path in paths):
-            return "no run of this study was recorded"
+            return f"no run of this study in {paths[0].parent}/"
         if any(key.startswith(first.source) for key in sources):
             return "these seeds are not in the record"
         return min(find_difference({"study": self.study.name, **first.description}, one) for one in own)[1]
