@@ -60,7 +60,7 @@ def count_trained(text: str) -> list[int]:
         ({"fixed": MLP | {"epochs": "8"}}, r"epochs must be an integer >= 1 \(got '8'\)"),
         ({"fixed": MLP | {"train_size": 0.5}}, "train_size must be an integer >= 1"),
         ({"fixed": 3}, "fixed must be a dict"),
-        ({"build": lambda **settings: None}, "build takes \\*\\*settings; replace it by one named"),
+        ({"build": lambda **settings: None}, r"build needs the setting '\*\*settings'"),
         ({"build": print}, r"build must be a function"),
         ({"build": None}, r"build must be a function that returns a model: mlp, not mlp\(\) \(got None\)"),
         ({"build": mlp(8)}, r"build must be a function that returns a model: mlp, not mlp\(\) \(got <Seq"),

@@ -83,10 +83,8 @@ class Study:
         known = [*parameters, *FIT_SETTINGS]
         for settings in self.settings.values():
             for name, parameter in parameters.items():
-                if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                    raise self.error(f"build takes {parameter}; replace it by one named parameter for each setting")
                 if name not in settings and parameter.default is parameter.empty:
-                    raise self.error(f"build needs the setting {name!r}")
+                    raise self.error(f"build needs the setting '{parameter}'")
             for name in settings:
                 if name not in known:
                     raise self.error(f"unknown setting {name!r}; expected one of {', '.join(known)}")
