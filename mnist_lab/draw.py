@@ -64,8 +64,7 @@ class DigitPad(AnyWidget):
         if not drawing.any():
             self.picture, self.probabilities = b"", []
             return
-        raw = drawing.reshape(28, 5, 28, 5).mean(axis=(1, 3))
-        picture = center_digit(drawing) if self.centred else raw
+        picture = center_digit(drawing) if self.centred else drawing.reshape(28, 5, 28, 5).mean(axis=(1, 3))
         self.picture = np.round(255 * picture).astype(np.uint8).tobytes()
         self.probabilities = self.predict(picture).tolist()
 
