@@ -58,9 +58,7 @@ class Trainer:
                 raise LabError(f"the model cannot be trained: {first_line(error)}") from None
         known = {id(variable.value) for variable in (*self.variables, *model.metrics_variables)}
         if any(id(variable) not in known for variable in graph.variables):
-            raise LabError(
-                "training changes a variable outside the layers; give a random layer a keras.random.SeedGenerator"
-            )
+            raise LabError("training changes a variable outside the layers; a random layer needs a SeedGenerator")
 
     def _compile(self, train: Split) -> tf.Graph:
         """Trace and compile an epoch, so that no epoch's time holds the compiler's; return its graph."""
