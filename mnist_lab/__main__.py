@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import mnist_lab
 from mnist_lab.errors import LabError
 from mnist_lab.files import find_images, find_notebooks, find_project
 
@@ -78,9 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         if getattr(args, "workers", None) is not None and args.workers < 1:
             raise LabError(f"--workers must be an integer >= 1 (got {args.workers})")
         if args.command == "verdicts":
-            from mnist_lab.verdicts.conclusions import read_verdicts
-
-            print(read_verdicts())
+            print(mnist_lab.read_verdicts())
         elif args.command == "handout":
             from mnist_lab.handout import write_handouts
 
