@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnist_lab import keras
 from mnist_lab.data import Digits
 from mnist_lab.errors import LabError
 from mnist_lab.files import lock, read_text, replace_file
@@ -59,13 +58,6 @@ def _read_rows(path: Path) -> tuple[dict[str, dict], dict[str, str]]:
             if len(cells) != len(SETTINGS):
                 raise LabError(f"{where}: must be {', '.join(header)} (got {', '.join(cells)!r})")
             row = dict(zip(header, cells, strict=True))
-            try:
-                column, example = "loss_function", "categorical_crossentropy"
-                row[column] = keras.losses.get(row[column].lower()).__name__
-                column, example = "optimizer", "Adam"
-                row[column] = type(keras.optimizers.get(row[column])).__name__
-            except (ValueError, AttributeError):
-                raise LabError(f"{where}: unknown {column} {row[column]!r}; Keras has {example}, for example") from None
             for column in ("batch_size", "kernel_size", "epochs"):
                 if not re.fullmatch("0*[1-9][0-9]*", row[column]):
                     raise LabError(f"{where}: {column} must be an integer >= 1 (got {row[column]!r})")
