@@ -37,7 +37,7 @@ def images():
 def test_rows_are_trained_once_and_results_are_never_stale(images, project, monkeypatch, capsys):
     parameters, results = project / "parameter.csv", project / "results.csv"
     parameters.write_text("\n".join(ROWS))
-    table = sweep(parameters, results, build, images, workers=2)
+    table = sweep(parameters, results, build, images)
     assert "sweep_parameter: 3 runs to train: " in capsys.readouterr().out
     content = results.read_text()
     header, *lines = content.splitlines()

@@ -17,13 +17,7 @@ COLUMNS = [*SETTINGS, "loss", "accuracy"]
 
 
 def sweep(
-    parameters: str | Path,
-    results: str | Path,
-    build: Callable,
-    digits: Digits,
-    *,
-    workers: int | None = None,
-    max_minutes: float = 10,
+    parameters: str | Path, results: str | Path, build: Callable, digits: Digits, *, max_minutes: float = 10
 ) -> pd.DataFrame:
     """Run one training for each row of a file, and return its rows with their validation loss and accuracy.
 
@@ -37,7 +31,7 @@ def sweep(
     if results.exists() and not read_text(results).startswith(",".join(COLUMNS)):
         raise LabError(f"{results}, line 1: not written by sweep; delete the file, or give another name")
     study = Study("sweep_" + re.sub("[^A-Za-z0-9]", "_", parameters.stem), build, {}, "row", over, seeds=(0,))
-    for plan in run_steps(study, digits, workers, max_minutes, False, names):
+    for plan in run_steps(study, digits, None, max_minutes, False, names):
         last = [(over[c.label], c.runs[0][0].iloc[-1]) for c in plan.configurations if 0 in c.runs]
         scores = [[*settings.values(), row["val_loss"], row["val_accuracy"]] for settings, row in last]
         table = pd.DataFrame(scores, columns=COLUMNS)
