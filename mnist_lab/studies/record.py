@@ -124,9 +124,8 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
 def _format(*runs: pd.DataFrame) -> str:
     rows = pd.concat(runs)
     others = rows.columns.difference([*COLUMNS, *LAST_ROW], sort=False)
-    for column in filter(is_metric, rows):
-        if not column.startswith("test_"):  # which are blank before the last epoch
-            rows[column] = rows[column].astype(object).where(rows[column].notna(), "nan")
+    full = [c for c in filter(is_metric, rows) if not c.startswith("test_")]  # which are blank before the last epoch
+    rows[full] = rows[full].astype(object).where(rows[full].notna(), "nan")
     return rows[[*COLUMNS, *others, *LAST_ROW]].to_csv(index=False, lineterminator="\n")
 
 
