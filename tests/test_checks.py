@@ -42,8 +42,8 @@ class Subclass(keras.Model):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: None, r"build\(\) returned None: is `return network` missing\?"),
-        (lambda: 3, r"build\(\) must return a compiled keras.Model \(got a int\)"),
+        (lambda: None, r"build\(\) must `return` a compiled keras.Model \(got a NoneType\)"),
+        (lambda: 3, r"build\(\) must `return` a compiled keras.Model \(got a int\)"),
         (lambda: keras.Sequential([keras.Input((784,)), layers.Dense(10)]), "the model is not compiled"),
         (lambda: make_network(shape=(28, 28, 1)), r"input has shape \(28, 28, 1\), but the data has \(784,\)"),
         (

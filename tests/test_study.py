@@ -91,7 +91,7 @@ def broken(build: str, **names):
         ({"over": (0.1, "a")}, r"study s, dropout='a': build\(\) raised"),
         ({"vary": "optimizer", "over": ("adam", "adan")}, r"optimizer='adan': build\(\) raised"),
         ({"build": broken("return mlp(8, 0 * dropout)")}, "0.1 and 0.3 give the same run: dropout has no effect"),
-        ({"build": broken("mlp(8, dropout)")}, r"build\(\) returned None: is `return network` missing"),
+        ({"build": broken("mlp(8, dropout)")}, r"build\(\) must `return` .* \(got a NoneType"),
         ({"build": broken("return keras.Sequential([keras.Input((784,)), outside]) or dropout", outside=OUTSIDE)},
          r"outside is a Keras object \(Dense\) made outside build\(\)"),
         ({"vary": "optimizer", "over": {"a": {"optimizer": keras.optimizers.SGD()}}}, "optimizer is a Keras object"),

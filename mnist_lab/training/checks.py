@@ -34,10 +34,8 @@ def build_model(build: Callable, settings: Mapping[str, object], train: Split, n
         model = build(**settings)
     except Exception as error:
         raise LabError(f"{name}: build() raised {first_line(error)}") from None
-    if model is None:
-        raise LabError(f"{name}: build() returned None: is `return network` missing?")
     if not isinstance(model, keras.Model):
-        raise LabError(f"{name}: build() must return a compiled keras.Model (got a {type(model).__name__})")
+        raise LabError(f"{name}: build() must `return` a compiled keras.Model (got a {type(model).__name__})")
     if not model.compiled:
         raise LabError(f"{name}: the model is not compiled; call model.compile(optimizer=..., loss=..., metrics=[...])")
     try:
