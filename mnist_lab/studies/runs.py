@@ -44,8 +44,9 @@ class Configuration:
     seconds: float = 0  # a rough estimate of those of a run
 
     def add(self, seed: int, rows: pd.DataFrame, probabilities: np.ndarray | None) -> None:
-        """Take a run, whatever its value was called where it was recorded."""
-        self.runs[seed] = rows.assign(value=str(self.label)), probabilities
+        """Take a run, whatever its value and its source were called where it was recorded."""
+        source = [""] * (len(rows) - 1) + [self.source]
+        self.runs[seed] = rows.assign(value=str(self.label), source=source), probabilities
 
 
 class Plan:
@@ -212,15 +213,11 @@ class Plan:
 
     def rewrite(self, record: Path) -> None:
         """Put the runs in order in the record, under today's source; it holds no others from now on."""
-        tables, probabilities = [], {}
-        for c in self.configurations:
-            for rows, kept in (c.runs[seed] for seed in self.study.seeds):
-                rows.loc[rows.index[-1], "source"] = c.source
-                tables.append(rows)
-                probabilities[rows["key"].iloc[0]] = kept
+        runs = [c.runs[seed] for c in self.configurations for seed in self.study.seeds]
         if self.study.keep:
-            files.write_probabilities(record, self.study.keep, probabilities, only=True)
+            kept = {rows["key"].iloc[0]: probabilities for rows, probabilities in runs}
+            files.write_probabilities(record, self.study.keep, kept, only=True)
         files.write_sources(record, self.study.name, {c.source: c.description for c in self.configurations})
-        files.write_runs(record, tables, only=True)
+        files.write_runs(record, tables := [rows for rows, _ in runs], only=True)
         if len(cpus := files.find_cpus(tables)) > 1:
             print(f"{self.study.name}: its runs come from {len(cpus)} kinds of CPU: {'; '.join(cpus)}", file=sys.stderr)
