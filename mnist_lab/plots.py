@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from mnist_lab.errors import LabError
 from mnist_lab.figures import LabFigure, new_figure, styled
+from mnist_lab.judging.judge import MATTERS, Verdict
 from mnist_lab.studies.results import TITLES, Results, in_percent, is_accuracy
-from mnist_lab.verdicts.judge import MATTERS, Verdict
 
 MARKERS = "osD^vP*X<>hp"
 UNORDERED = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "black", "0.6")  # Okabe and Ito

@@ -16,7 +16,7 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 LAYERS = [  # a module imports from its own layer and those below
     {"mnist_lab", "mnist_lab.__main__"},
     {"mnist_lab.plots", "mnist_lab.execute", "mnist_lab.handout", "mnist_lab.draw"},
-    {"mnist_lab.verdicts", "mnist_lab.figures"},
+    {"mnist_lab.judging", "mnist_lab.figures"},
     {"mnist_lab.studies"},
     {"mnist_lab.training", "mnist_lab.keras", "mnist_lab.layers"},
     {"mnist_lab.data", "mnist_lab.files", "mnist_lab.errors"},

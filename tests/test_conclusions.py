@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from mnist_lab.errors import LabError
+from mnist_lab.judging.conclusions import CONCLUSIONS, read_verdicts, verdicts
+from mnist_lab.judging.judge import judge
 from mnist_lab.studies.results import Results, read_results
-from mnist_lab.verdicts.conclusions import CONCLUSIONS, read_verdicts, verdicts
-from mnist_lab.verdicts.judge import judge
 
 ROOT = Path(__file__).parents[1]
 LOSSES = ["categorical_crossentropy", "mean_squared_error", "mean_absolute_error", "categorical_hinge", "poisson"]

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, t
 
+from mnist_lab.judging.conclusions import CONCLUSIONS
+from mnist_lab.judging.judge import judge
 from mnist_lab.studies.results import Results, read_results
-from mnist_lab.verdicts.conclusions import CONCLUSIONS
-from mnist_lab.verdicts.judge import judge
 
 RULES = {conclusion.id: conclusion for conclusion in CONCLUSIONS if conclusion.id.endswith("b")}
 BINARY, CATEGORICAL = "binary_crossentropy", "categorical_crossentropy"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from mnist_lab.verdicts.judge import Claim, Conclusion, Verdicts, judge
-from mnist_lab.verdicts.stats import difference, mean, median, share
+from mnist_lab.judging.judge import Claim, Conclusion, Verdicts, judge
+from mnist_lab.judging.stats import difference, mean, median, share
 
 TIGHT = np.array([-0.02, -0.01, 0, 0.01, 0.02])
 

@@ -6,9 +6,9 @@ import pytest
 
 from mnist_lab import figures, plots
 from mnist_lab.errors import LabError
+from mnist_lab.judging.judge import Claim, Conclusion, Verdict
+from mnist_lab.judging.stats import Estimate
 from mnist_lab.studies.results import Results
-from mnist_lab.verdicts.judge import Claim, Conclusion, Verdict
-from mnist_lab.verdicts.stats import Estimate
 
 
 @pytest.fixture

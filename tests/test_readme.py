@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from mnist_lab.verdicts.conclusions import read_verdicts
+from mnist_lab.judging.conclusions import read_verdicts
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from mnist_lab.errors import LabError
+from mnist_lab.judging.judge import compare
+from mnist_lab.judging.stats import adjust, difference, mean, median, ratio, share
 from mnist_lab.studies.results import Results
-from mnist_lab.verdicts.judge import compare
-from mnist_lab.verdicts.stats import adjust, difference, mean, median, ratio, share
 
 
 def test_difference_agrees_with_a_calculation_by_hand():

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
+from mnist_lab.judging.stats import Estimate, adjust, check_seeds, difference
 from mnist_lab.studies.record import find_cpus
 from mnist_lab.studies.results import TITLES, Results, in_percent
-from mnist_lab.verdicts.stats import Estimate, adjust, check_seeds, difference
 
 LEVEL = 0.05
 MATTERS = 0.2  # pp, twenty images in ten thousand: the smallest difference that matters

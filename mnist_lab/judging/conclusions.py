@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_lab.errors import LabError
+from mnist_lab.judging.judge import Claim, Conclusion, Verdicts, judge
+from mnist_lab.judging.stats import check_seeds, difference, mean, median, ratio, share
 from mnist_lab.studies.results import Results, in_percent, read_results
-from mnist_lab.verdicts.judge import Claim, Conclusion, Verdicts, judge
-from mnist_lab.verdicts.stats import check_seeds, difference, mean, median, ratio, share
 
 
 def verdicts(*results: Results) -> Verdicts:
