@@ -2,7 +2,7 @@
 
 import os
 
-from mnist_lab.errors import LabError, delay_stop
+from mnist_lab.errors import delay_stop
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # an epoch is one of its compiled functions
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,7 +16,5 @@ finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)
     os.close(_nowhere)
-if keras.backend.backend() != "tensorflow":  # imported before, under another setting
-    raise LabError(f"Keras runs on {keras.backend.backend()}; restart, and import mnist_lab before keras")
 keras.config.set_image_data_format("channels_last")  # whatever the user's keras.json says
 tf.get_logger().setLevel("ERROR")  # it warns of compiling often, as a study of many settings does
