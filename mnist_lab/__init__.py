@@ -11,7 +11,6 @@ _MODULES = {
     "studies.study": "Study run",
     "studies.results": "Results read_results spread",
     "studies.sweep": "sweep",
-    "training.trainer": "fit",
     "judging.stats": "difference",
     "judging.judge": "compare",
     "judging.conclusions": "read_verdicts verdicts",

@@ -25,7 +25,7 @@ def run(names: list[str], mode: str, workers: int | None, cluster: str | None) -
     from mnist_lab.execute import execute
 
     given = {"MNIST_LAB_MODE": mode, "MNIST_LAB_WORKERS": workers, "MNIST_LAB_CLUSTER": cluster}
-    settings = {name: str(value) for name, value in given.items() if value}
+    settings = {name: str(value) for name, value in given.items() if value is not None}
     kernels = (os.cpu_count() or 1) if mode == "replay" else 1  # training takes all cores itself
     succeeded = asyncio.run(execute(find_notebooks(names), settings, kernels, stops))
     if stops:
@@ -76,8 +76,6 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("verdicts", help="print the verdict on each conclusion of 2018, from the record")
     args = parser.parse_args(arguments)
     try:
-        if getattr(args, "workers", None) is not None and args.workers < 1:
-            raise LabError(f"--workers must be an integer >= 1 (got {args.workers})")
         if args.command == "verdicts":
             print(mnist_lab.read_verdicts())
         elif args.command == "handout":

@@ -58,8 +58,7 @@ def load_digits(form: str = "flat", holdout: int = 10_000) -> Digits:
         raise LabError(f"load_digits: form must be one of {', '.join(map(repr, SHAPES))} (got {form!r})")
     check_integer("load_digits: holdout", holdout, 0, 59_999)
     train, test = (Split(split.x.reshape(-1, *SHAPES[form]), split.y) for split in _read_mnist())
-    val = train[-holdout:] if holdout else test
-    return Digits(train[: len(train) - holdout], val, test, (form, holdout))
+    return Digits(train[: len(train) - holdout], train[-holdout:] if holdout else test, test, (form, holdout))
 
 
 @cache

@@ -33,13 +33,8 @@ class _Client(NotebookClient):
         self.text, notebook = read_notebook(path)
         notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
         notebook.metadata["language_info"] = {"name": "python"}  # without the version of this machine
-        super().__init__(
-            notebook,
-            allow_errors=dry,
-            record_timing=False,
-            coalesce_streams=True,  # printed text arrives in pieces, by the clock
-            extra_arguments=["--log-level=CRITICAL"],  # for a quiet stop
-        )
+        options = {"allow_errors": dry, "record_timing": False, "extra_arguments": ["--log-level=CRITICAL"]}
+        super().__init__(notebook, coalesce_streams=True, **options)  # printed text arrives in pieces, by the clock
 
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] != "stream" or msg["content"]["name"] != "stderr":

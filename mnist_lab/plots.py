@@ -140,8 +140,7 @@ def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: 
         raise LabError(f"plot_digits: needs images, and a title for each or none (got {len(x)} and {titles!r})")
     rows = -(-len(x) // (columns := min(columns, len(x))))
     size = 1.0 if columns > 5 else 2.0  # inches
-    height = rows * (size + 0.25 * (titles is not None))
-    figure = LabFigure(figsize=(size * columns, height), layout="constrained")
+    figure = LabFigure(figsize=(size * columns, rows * (size + 0.25 * (titles is not None))), layout="constrained")
     for number, image in enumerate(x):
         axes = figure.add_subplot(rows, columns, number + 1, xticks=[], yticks=[])
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)

@@ -5,7 +5,7 @@ from networks import make_network
 from mnist_lab.data import Split, load_digits
 from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras
-from mnist_lab.training.trainer import Trainer, _ThreefryDropout, fit, use_xla
+from mnist_lab.training.trainer import Trainer, _ThreefryDropout, use_xla
 
 layers = keras.layers
 ROWS = 1_000  # with batches of 64, the last one is partial
@@ -24,14 +24,15 @@ def make_convolutional():
 @pytest.mark.parametrize(("make", "form"), [(make_dense, "flat"), (make_convolutional, "image")])
 def test_the_history_is_that_of_keras_fit(make, form):
     digits = load_digits(form)
-    x, y, val = digits.train.x[:ROWS], digits.train.y[:ROWS], digits.val[:500]
-    settings = {"epochs": 2, "batch_size": 64, "shuffle": False, "validation_data": (val.x, val.y)}
+    train, val = digits.train[:ROWS], digits.val[:500]
+    settings = {"epochs": 2, "shuffle": False}
     keras.utils.set_random_seed(3)
     ours = make()
     keras.utils.set_random_seed(3)
     theirs = make()
-    history = fit(ours, x, y, **settings)
-    for metric, values in theirs.fit(x, y, verbose=0, **settings).history.items():
+    history = Trainer(ours, train, 64).fit(train, seed=0, evaluate={"val": val}, **settings)
+    expected = theirs.fit(train.x, train.y, 64, verbose=0, validation_data=(val.x, val.y), **settings)
+    for metric, values in expected.history.items():
         np.testing.assert_allclose(history[metric], values, rtol=1e-4, err_msg=metric)
     for weights, others in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(weights, others, rtol=1e-3, atol=1e-4)
@@ -135,9 +136,3 @@ def test_a_model_that_cannot_be_trained_or_repeated_is_refused_in_one_line(funct
         with pytest.raises(LabError, match=message) as error:
             Trainer(make_network(Layer(function), metrics=[metric]), few.train, batch_size)
         assert "\n" not in str(error.value)
-
-
-def test_a_bad_setting_of_fit_is_refused(few):
-    for name, value in (("seed", -1), ("epochs", "2"), ("batch_size", 0)):
-        with pytest.raises(LabError, match=rf"fit: {name} must be an integer >= . \(got {value!r}\)"):
-            fit(make_network(), few.train.x, few.train.y, **{name: value})

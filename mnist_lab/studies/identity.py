@@ -1,12 +1,11 @@
 """Which recorded run belongs to this code?
 
-1. `source`: a hash of the builder's text, of all that it reaches of its user's functions, classes and values, and of
-   its settings. If a run of this source and seed is in the record, nothing is built, and Keras is not even imported.
-2. `key` and `probe`: if the source has changed, the model is built. A recorded run is the same if Keras describes its
-   model as this one (`key`), and its first two steps of training gave the same losses (`probe`).
+1. `source`: a hash of the builder's text, of all that it reaches of its user's code and values, and of its settings. If
+   a run of this source and seed is in the record, nothing is built.
+2. `key` and `probe`: else the model is built. A recorded run is the same if Keras describes its model as this one
+   (`key`), and its first two steps of training gave the same losses (`probe`).
 
-Installed packages count by name. A builder that reads a file or the clock is not noticed. After joblib.Memory, which
-compares a function's own text, and redun.
+Installed packages count by name. A file or the clock is not noticed. After joblib.Memory and redun.
 """
 
 import ast

@@ -167,6 +167,5 @@ def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], o
     file = path.with_suffix(".npz")
     with lock(file):
         by_key = by_key if only else read_probabilities(path, split) | by_key
-        arrays = {f"{key}_{split}": array for key, array in by_key.items()}
-        np.savez_compressed(content := io.BytesIO(), **arrays)
+        np.savez_compressed(content := io.BytesIO(), **{f"{key}_{split}": array for key, array in by_key.items()})
         replace_file(file, content.getvalue())

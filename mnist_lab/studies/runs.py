@@ -3,7 +3,7 @@
 import inspect
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +117,6 @@ class Plan:
                 fault = "Keras describes it as the recorded network, but its first losses or weight norms differ"
                 self.notes.append(f"{self.study.vary} {c.label}: {fault}")
                 c.key = digest(c.key, c.source)
-        self._refuse_equal(self.study.seeds)
 
     def _build(self, configurations: list[Configuration]) -> None:
         """Build each model once: to see that it can be trained, and to know its key and its probe."""
@@ -153,13 +152,6 @@ class Plan:
             if first.setdefault(identity, label) is not label:
                 twins = f"{first[identity]!r} and {label!r}"
                 raise self.study.error(f"{twins} give the same run: {self.study.vary} has no effect there; keep one")
-
-    def _refuse_equal(self, seeds: Iterable[int]) -> None:
-        """Raises LabError where two values gave the same losses from one of these seeds, unless they diverged."""
-        for seed in seeds:
-            runs = {c.label: c.runs[seed][0] for c in self.configurations if seed in c.runs}
-            losses = {label: rows[["loss", "val_loss"]].to_numpy(float) for label, rows in runs.items()}
-            self._refuse_twins({label: loss.tobytes() for label, loss in losses.items() if not np.isnan(loss).any()})
 
     def train_missing(self, paths: list[Path], max_minutes: float) -> Iterator[tuple]:
         """Train what is missing; yield the rows and the probabilities (or None) of each run as it ends.
@@ -201,7 +193,6 @@ class Plan:
             rows = pd.DataFrame(history).assign(key=digest(c.key, seed), seed=seed, epoch=epochs, source="", probe="")
             rows.loc[rows.index[-1], ["source", "probe"]] = c.source, c.probe
             c.add(seed, rows, probabilities)
-            self._refuse_equal([seed])
             yield c.runs[seed]
 
     def others(self, record: Path) -> list[str]:

@@ -42,15 +42,16 @@ def _connect(address: str):
 
 def check_workers(client) -> int:
     """How many workers there are. Raises LabError if there is none, or if one would not give this machine's bits."""
-    for worker, threads in (found := client.nthreads()).items():
-        if threads > 1:
-            raise LabError(f"cluster: worker {worker} has {threads} threads; start it with --nthreads 1")
-    if not found:
-        raise LabError("cluster: there are no workers; start some: dask worker ADDRESS --nthreads 1")
+    threads = client.nthreads()
+    if set(threads.values()) != {1}:
+        found = ", ".join(f"{worker}: {number}" for worker, number in threads.items()) or "no worker"
+        raise LabError(
+            f"cluster: workers need one thread each, dask worker ADDRESS --nthreads 1 (threads now: {found})"
+        )
     for worker, packages in client.run(name_packages, on_error="return").items():
         if packages != name_packages() and not isinstance(packages, OSError):  # it may be gone by now
             raise LabError(f"cluster: worker {worker} has {packages}; it needs mnist_lab and {name_packages()}")
-    return len(found)
+    return len(threads)
 
 
 @cache
@@ -72,8 +73,7 @@ def train_on_cluster(client, tasks: Iterator[tuple]) -> Iterator[tuple]:
     """
     from distributed import KilledWorker, wait
 
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # one line says what they would in many
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # one line says what it would in many
     pending, window = set(), 2 * check_workers(client)
     try:
         while True:
@@ -88,9 +88,8 @@ def train_on_cluster(client, tasks: Iterator[tuple]) -> Iterator[tuple]:
                 continue
             client.wait_for_workers(1, timeout=60)
     except (CancelledError, KilledWorker, OSError) as error:
-        killed, gone = "a run has ended several workers (too little memory?)", "scheduler or workers cannot be reached"
-        fault = killed if isinstance(error, KilledWorker) else gone
-        raise LabError(f"cluster: {fault}; finished runs are kept") from None
+        fault = f"scheduler or workers are lost ({type(error).__name__}); finished runs are kept"
+        raise LabError(f"cluster: {fault}, run again") from None
     finally:
         with suppress(Exception):  # the scheduler may be gone
             keys = {future.key for future in pending}

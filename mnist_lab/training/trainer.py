@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from mnist_lab.data import Split, check_integer
+from mnist_lab.data import Split
 from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras, tf
 from mnist_lab.training.checks import first_line, list_layers, probe_model, unchanged
@@ -133,11 +133,3 @@ class Trainer:
         """The model's answers to `split` in inference mode, a row an image; float16, to take little room on disk."""
         parts = [tf.convert_to_tensor(split.x[i : i + 1000]) for i in range(0, len(split), 1000)]
         return tf.concat([self.model(part, training=False) for part in parts], axis=0).numpy().astype(np.float16)
-
-
-def fit(model, x, y, *, epochs=1, batch_size=32, seed=0, shuffle=True, validation_data=None) -> dict[str, list[float]]:
-    """`model.fit` by compiled epochs. Raises LabError, in one line, for what cannot be trained."""
-    for name, value, minimum in (("epochs", epochs, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
-        check_integer(f"fit: {name}", value, minimum)
-    train, evaluate = Split(x, y), {"val": Split(*validation_data)} if validation_data else {}
-    return Trainer(model, train, batch_size).fit(train, epochs=epochs, seed=seed, shuffle=shuffle, evaluate=evaluate)

@@ -53,11 +53,10 @@ def train_all(name: str, jobs: list[tuple], workers: int, estimate: float, file:
     tasks = (delayed(_train_one)(number, int(seed), *c.task, *config) for number, (c, seed) in enumerate(jobs))
     # joblib would train in this very process where one job is asked for: of two workers, only one is given work then
     in_flight = 1 if workers == 1 else "2*n_jobs"
-    options = {"return_as": "generator_unordered", "batch_size": batch_size, "pre_dispatch": in_flight}
+    pool = Parallel(max(workers, 2), return_as="generator_unordered", batch_size=batch_size, pre_dispatch=in_flight)
     with _show_progress(name, [c.seconds for c, _ in jobs], estimate, file) as done:
         try:
-            own = None if client else Parallel(max(workers, 2), **options)
-            for number, history, probabilities in own(tasks) if own else train_on_cluster(client, tasks):
+            for number, history, probabilities in train_on_cluster(client, tasks) if client else pool(tasks):
                 c, seed = jobs[number]
                 if isinstance(history, str):
                     raise LabError(f"{c.name}, seed {seed}: {history}")

@@ -19,6 +19,7 @@ SEEDS = 20
 
 def train(ours: bool, seed: int) -> dict[str, float]:
     from mnist_lab.training.backend import tf
+    from mnist_lab.training.trainer import Trainer
 
     if tf.config.threading.get_intra_op_parallelism_threads() != 1:  # the first run in this process
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -26,11 +27,12 @@ def train(ours: bool, seed: int) -> dict[str, float]:
     digits = lab.load_digits("flat")
     keras.utils.set_random_seed(seed)
     network = mlp()
-    settings = {"batch_size": 64, "epochs": 8, "validation_data": (digits.val.x, digits.val.y)}
     if ours:
-        history = lab.fit(network, digits.train.x, digits.train.y, seed=seed, **settings)
+        evaluate = {"val": digits.val}
+        history = Trainer(network, digits.train, 64).fit(digits.train, epochs=8, seed=seed, evaluate=evaluate)
     else:
-        history = network.fit(digits.train.x, digits.train.y, verbose=0, **settings).history
+        train, val = digits.train, (digits.val.x, digits.val.y)
+        history = network.fit(train.x, train.y, 64, epochs=8, validation_data=val, verbose=0).history
     return {metric: values[-1] for metric, values in history.items()}
 
 

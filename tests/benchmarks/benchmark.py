@@ -98,7 +98,9 @@ def warm_up(
 
 
 def train_anew(build, train, batch_size, epochs) -> None:
-    lab.fit(build(), train.x, train.y, batch_size=batch_size, epochs=epochs)
+    from mnist_lab.training.trainer import Trainer
+
+    Trainer(build(), train, batch_size).fit(train, epochs=epochs, seed=0)
 
 
 def train_epoch() -> None:
