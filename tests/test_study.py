@@ -222,8 +222,6 @@ def test_a_study_is_cut_down_by_one_argument(few, project, capsys):
     sliced = run(make_study(over=(0.1,), seeds=(7,)), Digits(few.train[:100], few.val, few.test))
     assert sliced.final("val_loss") == part.final("val_loss")
     assert count_trained(capsys.readouterr().out) == [1, 1]
-    with pytest.raises(LabError, match="study s: it varies train_size, so it cannot be cut"):
-        run(make_study(vary="train_size", over=(100, 200)), few, train_size=50)
 
 
 def test_the_scores_are_those_of_keras(few, project):

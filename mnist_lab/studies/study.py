@@ -113,9 +113,6 @@ def run(
     """
     if not isinstance(study, Study):
         raise LabError(f"run: expected a Study and its digits, in this order (got a {type(study).__name__})")
-    sizes = {settings.get("train_size") for settings in study.settings.values()}
-    if train_size is not None and sizes != {study.fixed.get("train_size")}:
-        raise study.error("it varies train_size, so it cannot be cut down by train_size")
     quick = seeds is not None or train_size is not None
     fixed = study.fixed if train_size is None else study.fixed | {"train_size": train_size}
     study = replace(study, fixed=fixed, seeds=study.seeds if seeds is None else seeds) if quick else study
