@@ -83,8 +83,8 @@ def test_stop_leaves_nothing_running_on_the_cluster(cluster, project):
 @pytest.mark.parametrize(
     ("threads", "packages", "message"),
     [
-        ({}, {}, "there are no workers; start some: dask worker ADDRESS --nthreads 1"),
-        ({"tcp://a:1": 1, "tcp://b:2": 4}, {}, "worker tcp://b:2 has 4 threads; start it with --nthreads 1"),
+        ({}, {}, r"start workers by dask worker ADDRESS --nthreads 1 \(threads of each now: {}\)"),
+        ({"tcp://a:1": 1, "tcp://b:2": 4}, {}, r"--nthreads 1 \(threads of each now: {.*'tcp://b:2': 4}\)"),
         ({"tcp://a:1": 1}, {"tcp://a:1": "python 3.8"}, "worker tcp://a:1 has python 3.8; it needs mnist_lab and py"),
         ({"tcp://a:1": 1}, {"tcp://a:1": ImportError("no mnist_lab")}, "worker tcp://a:1 has no mnist_lab; it needs"),
     ],

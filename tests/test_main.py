@@ -78,7 +78,6 @@ def test_notebooks_share_the_cores_unless_they_train(project, monkeypatch):
         ("run", "notebooks: no notebooks there; go to the project's folder"),
         ("handout", "notebooks: no notebooks there; go to the project's folder"),
         ("run notebooks/m.ipynb", "notebooks/m.ipynb: cannot be read (No such file or directory)"),
-        ("run --workers 0", "--workers must be an integer >= 1 (got 0)"),
         ("verdicts", "img/mlp_depth.csv: no recorded run; train: mnist-lab run --record"),
     ],
 )

@@ -101,8 +101,7 @@ class Code:
         members = {}
         for name, member in vars(value).items():
             generated = getattr(getattr(member, "__code__", None), "co_filename", "") == "<string>"  # by dataclasses
-            internal = (name.startswith("__") and not callable(member)) or name == "_abc_impl"
-            if not (generated or internal):
+            if not (generated or (name.startswith("__") and not callable(member)) or name == "_abc_impl"):
                 members[name] = self.describe(member, name)
         return [value.__name__, [self.describe(base, base.__name__) for base in value.__bases__], members]
 

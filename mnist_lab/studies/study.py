@@ -90,9 +90,8 @@ class Study:
                     raise self.error(f"unknown setting {name!r}; expected one of {', '.join(known)}")
                 if name in unused:
                     raise self.error(f"build ignores the setting {name!r}: its code never uses it")
-            for name, default in FIT_SETTINGS.items():
-                if settings.get(name, default) is not None or name != "train_size":
-                    check_integer(f"study {self.name}: {name}", settings.get(name, default), 1)
+            for name in ("epochs", "batch_size"):
+                check_integer(f"study {self.name}: {name}", settings.get(name, FIT_SETTINGS[name]), 1)
 
 
 def run(

@@ -30,12 +30,10 @@ def find_client():
 
 @cache
 def _connect(address: str):
-    try:
-        from distributed import Client
+    from distributed import Client
 
+    try:
         return Client(address, timeout=10, set_as_default=False)
-    except ImportError:
-        raise LabError("a cluster needs Dask: pip install 'mnist_lab[cluster]'") from None
     except (OSError, ValueError) as error:
         raise LabError(f"cluster {address}: no Dask scheduler found there ({error})") from None
 
@@ -44,10 +42,7 @@ def check_workers(client) -> int:
     """How many workers there are. Raises LabError if there is none, or if one would not give this machine's bits."""
     threads = client.nthreads()
     if set(threads.values()) != {1}:
-        found = ", ".join(f"{worker}: {number}" for worker, number in threads.items()) or "no worker"
-        raise LabError(
-            f"cluster: workers need one thread each, dask worker ADDRESS --nthreads 1 (threads now: {found})"
-        )
+        raise LabError(f"cluster: start workers by dask worker ADDRESS --nthreads 1 (threads of each now: {threads})")
     for worker, packages in client.run(name_packages, on_error="return").items():
         if packages != name_packages() and not isinstance(packages, OSError):  # it may be gone by now
             raise LabError(f"cluster: worker {worker} has {packages}; it needs mnist_lab and {name_packages()}")
@@ -68,8 +63,8 @@ def _call_apart(function: Callable, args: tuple) -> tuple:
 def train_on_cluster(client, tasks: Iterator[tuple]) -> Iterator[tuple]:
     """Yield the result of each task (of joblib's `delayed`) when it ends. Dask repeats elsewhere what a worker loses.
 
-    (joblib's own Dask backend never hears of a task that failed, and waits for ever.) Raises LabError where nothing can
-    go on. At the end, workers that are still at a task are started anew: a compiled epoch cannot be interrupted.
+    (joblib's own Dask backend waits for ever for a task that failed.) Raises LabError where nothing can go on. At the
+    end, workers that are still at a task are started anew: a compiled epoch cannot be interrupted.
     """
     from distributed import KilledWorker, wait
 
