@@ -26,7 +26,10 @@ SETTINGS = {"epochs": EPOCHS, "train_size": 500}
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     try:
-        with Cluster(tmp_path_factory.mktemp("hosts")) as made, distributed.Client(ADDRESS, timeout=60) as client:
+        with (
+            Cluster(tmp_path_factory.mktemp("hosts")) as made,
+            distributed.Client(ADDRESS, timeout=60, set_as_default=False) as client,
+        ):
             client.wait_for_workers(3, timeout=60)
             made.client = client
             yield made
@@ -72,7 +75,7 @@ def test_stop_leaves_nothing_running_on_the_cluster(cluster, project):
     endless = Study("s", program.build, SETTINGS | {"units": 4}, "epochs", (10**6,), range(3))
     digits, began = load_digits("flat"), time.monotonic()
     threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(Stopped, match="0 of 3 runs"), joblib.parallel_config(backend="dask"):
+    with pytest.raises(Stopped, match="0 of 3 runs"), distributed.Client(ADDRESS), joblib.parallel_config("dask"):
         run(endless, digits, max_minutes=1e9)
     assert time.monotonic() - began < 25
     assert not any(cluster.client.processing().values())

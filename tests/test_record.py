@@ -1,6 +1,7 @@
 import csv
 import io
 import itertools
+import os
 import random
 import re
 from pathlib import Path
@@ -45,6 +46,17 @@ def test_runs_read_back_to_the_last_bit(record):
     first, last = (line.split(",") for line in record.read_text().splitlines()[-2:])
     place = 1 + COLUMNS.index("test_loss")  # the value holds a comma
     assert (first[place], last[place], last[1 + COLUMNS.index("loss")]) == ("", repr(1 / 3), "nan")
+
+
+def test_a_run_is_appended_and_a_full_disk_leaves_the_record_as_it_was(record, monkeypatch):
+    before, file = record.read_bytes(), record.stat().st_ino
+    write_runs(record, [make_run(C)])
+    after = record.read_bytes()
+    assert (record.stat().st_ino, after.startswith(before)) == (file, True)  # not written anew, which takes long
+    monkeypatch.setattr(os, "fsync", lambda file: os.write(-1, b""))  # fails
+    with pytest.raises(LabError, match=r"study\.csv: cannot be written"):
+        write_runs(record, [make_run("3d" * 8)])
+    assert record.read_bytes() == after
 
 
 def test_a_run_with_other_metrics_or_trained_twice_is_added_or_replaced(record):
