@@ -30,7 +30,7 @@ def recheck(count: int) -> None:
         picked = random.sample(keys, count)
         for path, rows in records.items():
             rows[~rows["key"].isin(picked)].to_csv(path, index=False, na_rep="nan")
-        run([], "record", None)
+        run([], "record", None, None)
         for path, rows in records.items():
             fresh = split_runs(read_record(path))
             for key, old in split_runs(rows[rows["key"].isin(picked)]).items():
