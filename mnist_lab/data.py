@@ -99,8 +99,7 @@ def digest_digits(digits: Digits) -> str:
     """A hash of all three splits; one that cannot be changed is read once."""
     digests = []
     for split in (digits.train, digits.val, digits.test):
-        changeable = split.x.flags.writeable or split.y.flags.writeable
-        digests.append((_digest.__wrapped__ if changeable else _digest)(split))
+        digests.append((_digest.__wrapped__ if split.x.flags.writeable or split.y.flags.writeable else _digest)(split))
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

@@ -109,8 +109,7 @@ class Verdicts(tuple):
             rules = "<br>Follow-up: ".join(escape(f"{one.conclusion.text}: {one.conclusion.rule}") for one in both)
             title = f"<b>{verdict.conclusion.id}</b>: {verdict.conclusion.text}"
             title += f"<details><summary>rule</summary>{rules}</details>"
-            texts = [*verdict.texts.values()][:3] + [one.line for one in both[1:]]
-            lines.append(("td", [title, *map(escape, texts)]))
+            lines.append(("td", [title, *map(escape, [*verdict.texts.values()][:3] + [one.line for one in both[1:]])]))
         rows = ["".join(f'<{tag} style="text-align: left">{cell}</{tag}>' for cell in cells) for tag, cells in lines]
         return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
 

@@ -157,9 +157,8 @@ def write_sources(record: Path, study: str, descriptions: dict[str, dict]) -> No
     """Add descriptions of a study's sources."""
     path, new = find_sources(record), {f"{s} {study}": {"study": study, **one} for s, one in descriptions.items()}
     with lock(path):
-        sources = read_sources(record) | new
-        text = json.dumps(dict(sorted(sources.items(), key=lambda item: item[1]["study"])), indent=1)
-        replace_file(path, f"{text}\n".encode())
+        sources = sorted((read_sources(record) | new).items(), key=lambda item: item[1]["study"])
+        replace_file(path, f"{json.dumps(dict(sources), indent=1)}\n".encode())
 
 
 def write_probabilities(path: Path, split: str, by_key: dict[str, np.ndarray], only: bool = False) -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -57,7 +58,11 @@ def _start_process() -> ProcessPoolExecutor:
 
 def _call_apart(function: Callable, args: tuple) -> tuple:
     """Call it in a process of this worker: Dask draws from Python's random numbers, which Keras's layers begin from."""
-    return _start_process().submit(function, *args).result()
+    try:
+        return _start_process().submit(function, *args).result()
+    except BrokenProcessPool:
+        _start_process.cache_clear()
+        raise
 
 
 def train_on_cluster(client, tasks: Iterator[tuple]) -> Iterator[tuple]:
@@ -83,11 +88,9 @@ def train_on_cluster(client, tasks: Iterator[tuple]) -> Iterator[tuple]:
                 continue
             client.wait_for_workers(1, timeout=60)
     except (CancelledError, KilledWorker, OSError) as error:
-        fault = f"scheduler or workers are lost ({type(error).__name__}); finished runs are kept"
-        raise LabError(f"cluster: {fault}, run again") from None
+        raise LabError(f"cluster: scheduler or workers lost ({type(error).__name__}); finished runs are kept") from None
     finally:
         with suppress(Exception):  # the scheduler may be gone
-            keys = {future.key for future in pending}
-            busy = [worker for worker, running in client.processing().items() if keys & set(running)]
+            busy = [w for w, keys in client.processing().items() if {future.key for future in pending} & set(keys)]
             client.cancel(list(pending), force=True)
             client.restart_workers(busy)
