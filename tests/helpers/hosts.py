@@ -40,13 +40,22 @@ class Cluster:
             command = ["ip", "netns", "exec", f"lab-{host}", sys.executable, "-m", "dask", *command]
             self.programs[host] = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
 
-    def plug(self, host: int, in_: bool) -> None:
-        ip("link", "set", f"lab-{host}", "up" if in_ else "down")
+    def cut_power(self, host: int) -> None:
+        """It vanishes without a word: the cable goes before the programs do."""
+        ip("link", "set", f"lab-{host}", "down")
+        self.kill(host)
+
+    def restore(self, host: int) -> None:
+        ip("link", "set", f"lab-{host}", "up")
+        self.start(host)
+
+    def kill(self, host: int) -> None:
+        pids = subprocess.run(["ip", "netns", "pids", f"lab-{host}"], capture_output=True, text=True).stdout
+        subprocess.run(["kill", "-9", *pids.split()], capture_output=True)
 
     def remove(self) -> None:
         for host in HOSTS:
-            pids = subprocess.run(["ip", "netns", "pids", f"lab-{host}"], capture_output=True, text=True).stdout
-            subprocess.run(["kill", "-9", *pids.split()], capture_output=True)
+            self.kill(host)
             ip("link", "delete", f"lab-{host}", check=False)
             ip("netns", "delete", f"lab-{host}", check=False)
         ip("link", "delete", "lab-switch", check=False)
