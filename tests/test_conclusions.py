@@ -118,14 +118,8 @@ def test_the_record_gives_these_verdicts(monkeypatch):
 
 def test_the_follow_up_has_the_seeds_that_were_fixed_before(monkeypatch):
     monkeypatch.chdir(ROOT)
-    fixed = (
-        ("dropout", 5, 100),
-        ("depth", 5, 100),
-        ("epochs", 1, 60),
-        ("kernel", 2, 16),
-        ("batch", 3, 20),
-        ("loss", 2, 15),
-    )
+    fixed = [("dropout", 5, 100), ("depth", 5, 100), ("epochs", 1, 60)]
+    fixed += [("kernel", 2, 16), ("batch", 3, 20), ("loss", 2, 15)]
     for name, values, count in fixed:
         seeds = [[run["seed"].iloc[0] for run in runs] for runs in read_results(f"followup_{name}").runs.values()]
         assert seeds == [[*range(100, 100 + count)]] * values

@@ -113,11 +113,10 @@ def test_a_rule_decides_as_it_does_when_written_a_second_time(id):
             order = rng.permutation(SEEDS)  # runs are paired by seed, not by place
             rows = [pd.DataFrame(metrics[:, seed].T / 100, columns=NAMES) for seed in order]
             tables[value] = [run.assign(seed=seed, machine="x") for run, seed in zip(rows, order, strict=True)]
-            run = tables[value][0]
         verdict = judge(RULES[id], Results(study, "value", tables))
         assert verdict.verdict + verdict.addition == judge_again(id, runs)
         found[verdict.verdict + verdict.addition] += 1
-    run["machine"] = "python 3.11, numpy 2.4, another"
+    tables[value][0]["machine"] = "python 3.11, numpy 2.4, another"
     refused = judge(RULES[id], Results(study, "value", tables))
     assert refused.verdict == "cannot be judged"
     assert refused.estimate.endswith("ask for one kind of CPU, not for 2: another; x")

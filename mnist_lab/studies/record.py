@@ -115,8 +115,8 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
         old = path.read_bytes() if path.exists() else b""
         alike = old.startswith(f"{header}\n".encode()) and old.endswith(b"\n")
         if only or not alike or any(f"\n{key},".encode() in old for key in new):
-            kept = {} if only else split_runs(read_record(path))
-            replace_file(path, _format(*(kept | new).values()).encode())
+            content = text if only else _format(*(split_runs(read_record(path)) | new).values())
+            replace_file(path, content.encode())
         else:  # a long record is not written again for each run
             append_file(path, body.encode(), len(old))
 

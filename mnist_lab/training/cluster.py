@@ -65,7 +65,7 @@ def _call_apart(function: Callable, args: tuple) -> tuple:
         raise
 
 
-def train_on_cluster(client, tasks: Iterator[tuple]) -> Iterator[tuple]:
+def train_on_cluster(client, tasks: Iterator[tuple], workers: int) -> Iterator[tuple]:
     """Yield the result of each task (of joblib's `delayed`) when it ends. Dask repeats elsewhere what a worker loses.
 
     (joblib's own Dask backend waits for ever for a task that failed.) Raises LabError where nothing can go on. At the
@@ -74,10 +74,10 @@ def train_on_cluster(client, tasks: Iterator[tuple]) -> Iterator[tuple]:
     from distributed import KilledWorker, wait
 
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # one line says what it would in many
-    pending, window = set(), 2 * check_workers(client)
+    pending = set()
     try:
         while True:
-            for function, args, _ in islice(tasks, window - len(pending)):
+            for function, args, _ in islice(tasks, 2 * workers - len(pending)):
                 pending.add(client.submit(_call_apart, function, args, pure=False))
             if not pending:
                 return

@@ -56,7 +56,7 @@ def train_all(name: str, jobs: list[tuple], workers: int, estimate: float, file:
     pool = Parallel(max(workers, 2), return_as="generator_unordered", batch_size=batch_size, pre_dispatch=in_flight)
     with _show_progress(name, [c.seconds for c, _ in jobs], estimate, file) as done:
         try:
-            for number, history, probabilities in train_on_cluster(client, tasks) if client else pool(tasks):
+            for number, history, probabilities in train_on_cluster(client, tasks, workers) if client else pool(tasks):
                 c, seed = jobs[number]
                 if isinstance(history, str):
                     raise LabError(f"{c.name}, seed {seed}: {history}")

@@ -30,7 +30,7 @@ def build(units):
     return network
 
 
-def wait(seconds: float, start: float, times: list, name: str, jobs: list, count: int, *options):
+def wait(seconds: float, times: list, name: str, jobs: list, count: int, *options):
     """In place of `train_all`: random scores after `seconds`; notes in `times` when each run is asked for."""
 
     def train(job):
@@ -51,7 +51,7 @@ def wait(seconds: float, start: float, times: list, name: str, jobs: list, count
 def run(runs: int, count: int, seconds: float) -> list[float]:
     """When each run was asked for, of a study in a new folder."""
     times: list[float] = []
-    workers.train_all = partial(wait, seconds, time.perf_counter(), times)
+    workers.train_all = partial(wait, seconds, times)
     study = lab.Study("growth", build, {"epochs": EPOCHS, "train_size": 100}, "units", range(1, 11), range(runs // 10))
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(f"{folder}/img")
