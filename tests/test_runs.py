@@ -13,42 +13,41 @@ from mnist_lab.studies.study import run
 
 
 def mlp(units, dropout):
-    return make_network(keras.layers.Dense(units, activation="sigmoid"), keras.layers.Dropout(dropout))
+    """At a rate of 0.1 XLA compiles it; at 0.3 it has a layer for which XLA is not used."""
+    layer = keras.layers.Dropout if dropout < 0.2 else keras.layers.GaussianDropout
+    return make_network(keras.layers.Dense(units, activation="sigmoid"), layer(dropout))
 
 
-make_xla_study = partial(make_study, build=mlp)
+make_both = partial(make_study, build=mlp)
 
 
 def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypatch, capsys):
     """Two workers, one, a run alone; after a kill; of another study; recorded; and only what is missing trains."""
-    results = run(make_xla_study(), few, workers=2)
+    run(make_both(), few, workers=2)
     printed = capsys.readouterr().out
     assert "s: 4 runs to train: no run of this study in img/\ns: about 1" in printed
     assert " on 2 workers; stop when you like, finished runs are kept\n" in printed
     assert re.search(r"\rs: 4 of 4 runs trained in \d+ seconds\n$", printed)
     local = project / "img" / "s.local.csv"
     scores = read_scores(local)
-    assert set(scores["seed"]) == {0, 1}
-    assert results.curves("val_accuracy")[0.3].shape == (2, 2)
-
-    run(make_xla_study(), few)
+    run(make_both(), few)
     assert count_trained(capsys.readouterr().out) == []
 
     lines = local.read_text().splitlines(keepends=True)
     local.write_text("".join(lines[:-1]))
-    run(make_xla_study(), few, workers=1)
+    run(make_both(), few, workers=1)
     assert "3 found in s.local.csv, 1 run to train: these seeds are not in the record" in capsys.readouterr().out
     assert read_scores(local).equals(scores)
 
-    run(make_xla_study(name="other", over=(0.3, 0.1), seeds=(1,)), few)  # the same runs under another name
+    run(make_both(name="other", over=(0.3, 0.1), seeds=(1,)), few)  # the same runs under another name
     assert count_trained(capsys.readouterr().out) == []
 
     monkeypatch.setenv("MNIST_LAB_MODE", "record")
     local.rename(project / "s.aside")
     record = project / "img" / "s.csv"
-    alone = make_xla_study(over=(0.3,), seeds=(1, 0))
+    alone = make_both(over=(0.3,), seeds=(1, 0))
     run(alone, few, workers=1)
-    run(make_xla_study(), few, workers=2)
+    run(make_both(), few, workers=2)
     assert read_scores(record).equals(scores)
     runs = read_record(record).drop_duplicates("key")
     assert list(zip(runs["value"], runs["seed"], strict=True)) == [("0.1", 0), ("0.1", 1), ("0.3", 0), ("0.3", 1)]
@@ -62,9 +61,9 @@ def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypa
 
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
     with pytest.raises(LabError, match=r"2 of 4 runs \(0.1\) missing from .*s\.csv; .*; train: mnist-lab"):
-        run(make_xla_study(), few)
+        run(make_both(), few)
     with pytest.raises(LabError, match="runs with seeds= or train_size= are not recorded"):
-        run(make_xla_study(), few, seeds=(1, 2))
+        run(make_both(), few, seeds=(1, 2))
 
 
 def test_the_same_run_is_found_in_another_session_and_another_key_is_kept(few, project, capsys):
@@ -80,17 +79,15 @@ def test_the_same_run_is_found_in_another_session_and_another_key_is_kept(few, p
 def test_a_probe_that_disagrees_is_named_and_nothing_is_taken(few, project, monkeypatch, capsys):
     """As after an upgrade that changes how the same network trains."""
     monkeypatch.setenv("MNIST_LAB_MODE", "record")
-    run(make_study(), few)
-    record = project / "img" / "s.csv"
-    machine = read_record(record)["machine"].iloc[-1]
+    study, record = make_study(over=(0.1,)), project / "img" / "s.csv"
+    run(study, few)
+    machine, source = read_record(record)[["machine", "source"]].iloc[-1]
     record.write_text(f'"{machine}, another"'.join(record.read_text().rsplit(f'"{machine}"', 1)))
-    run(make_study(), few)
+    run(study, few)
     assert re.search("its runs come from 2 kinds of CPU: (.*); \\1, another", capsys.readouterr().err)
-    rows = read_record(record)
-    for source in set(rows["source"]) - {""}:
-        record.write_text(record.read_text().replace(source, "0" * 16))
+    record.write_text(record.read_text().replace(source, "0" * 16))
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
-    run(make_study(), few)  # by key and probe
+    run(study, few)  # by key and probe
     record.write_text(re.sub(r",2\.\d+ (\d.*)", r",9.9 \1", record.read_text()))
-    with pytest.raises(LabError, match=r"4 of 4 runs .* missing .*dropout 0.1: .*first losses or weight norms differ"):
-        run(make_study(), few)
+    with pytest.raises(LabError, match=r"2 of 2 runs .* missing .*dropout 0.1: .*first losses or weight norms differ"):
+        run(study, few)

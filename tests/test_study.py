@@ -1,11 +1,10 @@
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from cells import define
+from networks import make_network
 
 from mnist_lab import LabError, keras
 from mnist_lab.data import Digits
@@ -43,14 +42,10 @@ def count_trained(text: str) -> list[int]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"over": ()}, "over must be a tuple of values or a dict, at least one"),
         ({"over": 3}, r"over must be a tuple of values or a dict, at least one \(got 3\)"),
-        ({"over": (0.1, 0.1)}, "0.1 appears twice in `over`"),
         ({"over": (1, "1")}, "'1' appears twice in `over`"),
         ({"over": {"a": 0.1}}, r"over\['a'\] must be a dict of settings"),
         ({"over": (object(), 2)}, "which has no fixed text; use over={label"),
-        ({"over": ("a\rb", "c")}, "which has no fixed text; use over={label"),
-        ({"seeds": ()}, "seeds must be integers, such as range"),
         ({"seeds": (0, 0)}, r"a seed appears twice in \(0, 0\)"),
         ({"seeds": 3}, r"seeds must be integers, such as range\(3\), at least one \(got 3\)"),
         ({"seeds": (0.5,)}, r"seed must be an integer from 0 to 4,294,967,295 \(got 0.5\)"),
@@ -59,9 +54,6 @@ def count_trained(text: str) -> list[int]:
         ({"fixed": {"epochs": 2}}, "build needs the setting 'units'"),
         ({"fixed": MLP | {"epochs": "8"}}, r"epochs must be an integer >= 1 \(got '8'\)"),
         ({"fixed": 3}, "fixed must be a dict"),
-        ({"build": lambda **settings: None}, r"build needs the setting '\*\*settings'"),
-        ({"build": print}, r"build must be a function"),
-        ({"build": None}, r"build must be a function that returns a model: mlp, not mlp\(\) \(got None\)"),
         ({"build": mlp(8)}, r"build must be a function that returns a model: mlp, not mlp\(\) \(got <Seq"),
         ({"keep": "train"}, "keep must be 'val', 'test' or None"),
         ({"name": "../s"}, "the name must be letters, digits and _"),
@@ -73,31 +65,28 @@ def test_a_bad_study_is_refused_in_one_line(changes, message):
     assert "\n" not in str(error.value)
 
 
-OUTSIDE = keras.layers.Dense(8)
-SEEDED = keras.initializers.HeNormal(seed=3)
-MODELS = {}
-
-
 def broken(build: str, **names):
-    return define(f"def build(dropout):\n    {build}\n", keras=keras, mlp=mlp, np=np, **names)["build"]
+    return define(
+        f"def build(dropout):\n    {build}\n", keras=keras, mlp=mlp, make_network=make_network, np=np, **names
+    )["build"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"vary": "train_size", "over": (400, 500, None)}, "500 and None give the same run: train_size has"),
-        ({"fixed": MLP | {"train_size": 0.5}}, r"train_size must be an integer from 1 to 500 \(got 0.5\)"),
         ({"vary": "train_size", "over": (400, 501)}, r"train_size must be an integer from 1 to 500 \(got 501\)"),
-        ({"over": (0.1, "a")}, r"study s, dropout='a': build\(\) raised"),
-        ({"vary": "optimizer", "over": ("adam", "adan")}, r"optimizer='adan': build\(\) raised"),
+        ({"vary": "optimizer", "over": ("adam", "adan")}, r"study s, optimizer='adan': build\(\) raised"),
         ({"build": broken("return mlp(8, 0 * dropout)")}, "0.1 and 0.3 give the same run: dropout has no effect"),
         ({"build": broken("mlp(8, dropout)")}, r"build\(\) must `return` .* \(got a NoneType"),
-        ({"build": broken("return keras.Sequential([keras.Input((784,)), outside]) or dropout", outside=OUTSIDE)},
-         r"outside is a Keras object \(Dense\) made outside build\(\)"),
+        ({"build": broken("n = mlp(8, dropout); return keras.Sequential(n.layers)")}, "the model is not compiled"),
+        ({"build": broken("return make_network(keras.layers.Dropout(dropout), shape=(28, 28, 1))")},
+         r"input has shape \(28, 28, 1\), but the data has \(784,\)"),
+        ({"build": broken("n = keras.Sequential([keras.layers.Conv2D(8, 3)]); n.compile(); return n or dropout")},
+         "the model does not fit the data: ValueError: .*expected min_ndim=4, found ndim=2"),
         ({"vary": "optimizer", "over": {"a": {"optimizer": keras.optimizers.SGD()}}}, "optimizer is a Keras object"),
         ({"build": broken("keras.utils.set_random_seed(7); return mlp(8, dropout)")},
          "the initial weights do not depend on the seed"),
-        ({"build": broken("return models.setdefault(dropout, mlp(8, dropout))", models=MODELS)}, "Keras object|before"),
         ({"build": broken("return mlp(next(numbers), dropout)", numbers=iter([8, 9]))}, "numbers is a .*iterator"),
         ({"build": broken("n = mlp(8, dropout); n.compile('adam', 'mse', metrics=['acc']); return n")},
          "no metric is named accuracy"),
@@ -115,27 +104,12 @@ def test_a_study_that_cannot_run_trains_nothing(changes, message, few, project, 
     assert not list((project / "img").glob("*.csv"))
 
 
-def test_a_study_keeps_its_settings_when_the_notebook_changes_its_own():
-    settings = dict(MLP)
-    study = make_study(fixed=settings)
-    settings |= {"units": 9}
-    assert study.fixed == MLP
-
-
-def test_values_and_seeds_may_come_from_a_generator():
-    study = make_study(over=(rate / 10 for rate in (1, 3)), seeds=(seed for seed in range(2)))
-    assert (study.over, study.seeds) == ((0.1, 0.3), (0, 1))
-
-
-def test_integers_of_numpy_are_integers(few, project, capsys):
-    study = make_study(fixed=MLP | {"epochs": np.int64(2)}, over=(0.1,), seeds=np.arange(1))
-    assert run(study, few).table().equals(run(make_study(over=(0.1,), seeds=(0,)), few).table())
-    assert count_trained(capsys.readouterr().out) == [1]
-
-
-def test_what_varies_wins_over_what_is_fixed():
-    study = make_study(fixed=MLP | {"dropout": 0.5})
-    assert [settings["dropout"] for settings in study.settings.values()] == [0.1, 0.3]
+def test_a_study_keeps_what_it_was_given_and_what_varies_wins_over_what_is_fixed():
+    settings = MLP | {"dropout": 0.5}
+    study = make_study(fixed=settings, over=(rate / 10 for rate in (1, 3)), seeds=(seed for seed in range(2)))
+    settings["units"] = 9  # as a notebook may
+    assert (study.fixed, study.over, study.seeds) == (MLP | {"dropout": 0.5}, (0.1, 0.3), (0, 1))
+    assert study.settings == {rate: MLP | {"dropout": rate} for rate in (0.1, 0.3)}
 
 
 def test_arguments_in_the_wrong_order_are_refused(few):
@@ -145,22 +119,19 @@ def test_arguments_in_the_wrong_order_are_refused(few):
         run(make_study(), (few.train.x, few.train.y))
 
 
-def test_kept_probabilities_are_the_answers_that_were_scored(few, project, monkeypatch, capsys):
+def test_kept_probabilities_are_the_answers_that_were_scored(few, project, capsys):
     study = make_study(over=(0.3,), keep="test")
-    run(make_study(over=(0.3,)), few)  # without probabilities, this does not do
+    run(make_study(over=(0.3,), seeds=(1,)), few)  # without probabilities, this does not do
     results = run(study, few)
     probabilities = results.probabilities[0.3]
     assert (probabilities.shape, probabilities.dtype) == ((2, 200, 10), np.float16)
     right = (probabilities.argmax(axis=2) == few.test.y.argmax(axis=1)).mean(axis=1)
-    np.testing.assert_allclose(right, results.curves("test_accuracy")[0.3][:, -1], atol=1e-6)
-    assert count_trained(capsys.readouterr().out) == [2, 2]
-    monkeypatch.setenv("MNIST_LAB_MODE", "record")
-    assert np.array_equal(run(study, few).probabilities[0.3], probabilities)  # it asks the local record in no mode but
-    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
+    np.testing.assert_allclose(right, results.last("test_accuracy")[0.3], atol=1e-6)
     other = make_study(name="t", over=(0.3,), seeds=(1,), keep="test")
     assert np.array_equal(run(other, few).probabilities[0.3][0], probabilities[1])
-    (project / "img" / "s.npz").write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(LabError, match=r"s\.npz: cannot be read"):
+    assert count_trained(capsys.readouterr().out) == [1, 2]
+    (project / "img" / "s.local.npz").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(LabError, match=r"s\.local\.npz: cannot be read"):
         run(study, few)
 
 
@@ -168,15 +139,15 @@ def test_a_folder_that_cannot_be_written_is_named_before_training(few, project, 
     shutil.rmtree(project / "img")
     (project / "img").write_text("in the way")
     with pytest.raises(LabError, match=r"img.sources\.local\.json: cannot be written"):
-        run(make_study(), few)
+        run(make_study(over=(0.1,)), few)
     assert "to train" not in capsys.readouterr().out
 
 
-def test_files_that_are_no_records_do_not_stop_a_study(few, project, capsys):
+def test_a_file_that_is_no_record_is_named_and_does_not_stop_a_study(few, project, monkeypatch):
     (project / "img" / "grades.csv").write_text("name,grade\nme,1\n")
-    study = make_study(over=(0.1,), seeds=(0,))
-    run(study, few)
-    assert "s: not searched: img/grades.csv, line 1: must name the columns key" in capsys.readouterr().out
+    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
+    with pytest.raises(LabError, match=r"missing .*; not searched: .*grades\.csv, line 1: must name .*; train"):
+        run(make_study(), few)
 
 
 def test_a_wrong_mode_or_number_of_workers_is_refused(few, project, monkeypatch):
@@ -196,31 +167,23 @@ def test_a_timing_study_measures_for_itself(few, project, capsys):
         assert np.array_equal(first.curves(metric)[0.1], timed.curves(metric)[0.1], equal_nan=True)
 
 
-def test_the_settings_of_keras_are_followed_and_make_other_runs(few, project, capsys):
-    build = broken("n = mlp(8, dropout); n.compile('adam', 'poisson', metrics=['accuracy']); return n")
-    study = make_study(build=build, fixed={"epochs": 1}, over=(0.1,), seeds=(0,))
+def test_a_coarser_kind_of_number_makes_another_run(few, project):
+    study = make_study(fixed=MLP | {"epochs": 1}, over=(0.1,), seeds=(0,))
     full = run(study, few).final("val_loss")[0.1]
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
         half = run(study, few).final("val_loss")[0.1]
-        keras.config.set_dtype_policy("float32")
-        keras.config.set_epsilon(0.01)
-        clipped = run(study, few).final("val_loss")[0.1]
     finally:
         keras.config.set_dtype_policy("float32")
-        keras.config.set_epsilon(1e-7)
-    assert count_trained(capsys.readouterr().out) == [1, 1, 1]
-    assert len({full, half, clipped}) == 3
     assert half == pytest.approx(full, rel=0.05)
+    assert half != full
 
 
 def test_a_study_is_cut_down_by_one_argument(few, project, capsys):
-    assert run(make_study(over=(0.1,)), few, seeds=[7]).curves("loss")[0.1].shape == (1, 2)
-    full = run(make_study(over=(0.1,), seeds=(7,)), few)
-    part = run(make_study(over=(0.1,), seeds=(7,)), few, train_size=100)
-    assert full.final("val_loss") != part.final("val_loss")
-    sliced = run(make_study(over=(0.1,), seeds=(7,)), Digits(few.train[:100], few.val, few.test))
-    assert sliced.final("val_loss") == part.final("val_loss")
+    assert run(make_study(over=(0.1,)), few, seeds=np.array([7])).curves("loss")[0.1].shape == (1, 2)
+    study = make_study(fixed=MLP | {"epochs": np.int64(2)}, over=(0.1,), seeds=(7,))  # integers of numpy are integers
+    full, part = run(study, few).final("val_loss"), run(study, few, train_size=100).final("val_loss")
+    assert full != part == run(study, Digits(few.train[:100], few.val, few.test)).final("val_loss")
     assert count_trained(capsys.readouterr().out) == [1, 1]
 
 
@@ -234,12 +197,6 @@ def test_the_scores_are_those_of_keras(few, project):
         loss, accuracy = trainer.model.evaluate(split.x, split.y, verbose=0)
         assert history[f"{name}_loss"].iloc[-1] == pytest.approx(loss, rel=1e-4)
         assert history[f"{name}_accuracy"].iloc[-1] == pytest.approx(accuracy, abs=1e-6)
-
-
-def test_a_student_sees_no_traceback_and_no_log_lines():
-    program = "from mnist_lab import LabError, keras; keras.ops.add(1, 1); print(LabError('x')._render_traceback_())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("['LabError: x']\n", "")
 
 
 def test_a_builder_that_has_changed_since_the_study_was_made_is_refused(few, project, monkeypatch, capsys):
@@ -256,9 +213,9 @@ def test_a_builder_that_has_changed_since_the_study_was_made_is_refused(few, pro
 
 
 def test_what_takes_long_does_not_start_unasked(few, project, capsys):
-    study = make_study(fixed=MLP | {"epochs": 10_000_000}, seeds=range(2))
+    study = make_study(fixed=MLP | {"epochs": 10_000_000}, over=(0.1,), seeds=range(2))
     advice = r"about .* hours on 2 workers; to start it: max_minutes=\d+"
-    with pytest.raises(LabError, match=f"study s: 4 runs to train: no run of this study in img/; {advice}"):
+    with pytest.raises(LabError, match=f"study s: 2 runs to train: no run of this study in img/; {advice}"):
         run(study, few, workers=2)
     assert not list((project / "img").glob("*.csv"))
 

@@ -1,10 +1,8 @@
 import gc
 import os
-import re
-import subprocess
-import sys
+import signal
 import time
-from threading import Timer
+from threading import Thread, Timer
 
 import program
 import psutil
@@ -13,16 +11,11 @@ from jupyter_client.manager import start_new_kernel
 
 from mnist_lab.data import digest_digits, load_digits
 from mnist_lab.errors import LabError
-from mnist_lab.studies.record import read_record
+from mnist_lab.studies.record import is_complete, read_record, split_runs
 from mnist_lab.studies.study import Study, run
 from mnist_lab.training import workers
 
 CELL = """
-import mnist_lab as lab
-from mnist_lab import keras
-digits = lab.load_digits("flat")
-few = lab.Digits(digits.train[:300], digits.val[:100], digits.test[:100])
-
 class Scale(keras.layers.Layer):  # of a notebook's own: a worker must know it
     def call(self, x):
         return 2 * x
@@ -31,8 +24,11 @@ def build(units):
     network = keras.Sequential([keras.Input((784,)), keras.layers.Dense(units), Scale(), keras.layers.Dense(10)])
     network.compile("adam", "mse", metrics=["accuracy"])
     return network
+
+digits = lab.load_digits("flat")
+few = lab.Digits(digits.train[:300], digits.val[:100], digits.test[:100])
 """
-RUN = 'lab.run(lab.Study("s", build, {"units": 2}, "epochs", EPOCHS, seeds=(3,)), few, workers=2)'
+RUN = 'lab.run(lab.Study("s", build, {"units": 2}, "epochs", EPOCHS, seeds=(3,)), few, workers=2, max_minutes=1e9)'
 
 
 def wait_for(condition, seconds=60):
@@ -48,75 +44,47 @@ def find_workers(parent):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="looks for workers by the name they have elsewhere")
-def test_stop_in_jupyter_ends_all_workers_and_the_next_run_goes_on(project):
-    manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
-    record = project / "img" / "s.local.csv"
+def test_stop_in_jupyter_is_one_line_and_neither_it_nor_a_kill_loses_a_run_or_leaves_a_worker(project):
+    env = {
+        name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"
+    }  # else it hides log lines
+    manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"], env=env)
+    record, printed, kernel = project / "img" / "s.local.csv", [], manager.provisioner.pid
 
-    try:
-        client.execute_interactive(CELL, timeout=60)
-        client.execute(RUN.replace("EPOCHS", "(2, 100_000)").replace("workers=2", "workers=2, max_minutes=1e9"))
-        wait_for(record.exists)  # two epochs are done, so many more are not
-        assert len(find_workers(manager.provisioner.pid)) == 2
-        pressed = time.monotonic()
+    def execute(cell):
+        reply = client.execute_interactive(cell, timeout=60, output_hook=lambda one: printed.append(one["content"]))
+        return reply["content"].get("traceback")
+
+    def stop_when_two_epochs_are_done():
+        wait_for(record.exists)
         manager.interrupt_kernel()
-        assert client.get_shell_msg(timeout=60)["content"]["evalue"] == (
-            "stopped: 1 of 2 runs are done and kept; run the cell again to go on"
-        )
-        assert time.monotonic() - pressed < 5
-        wait_for(lambda: not find_workers(manager.provisioner.pid), seconds=10)
-        messages, first = [], read_record(record)
-        client.execute_interactive(RUN.replace("EPOCHS", "(2, 3)"), timeout=60, output_hook=messages.append)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    printed = "".join(one["content"].get("text", "") for one in messages)
-    assert re.search(r"s: 1 found in s.local.csv, 1 run to train: epochs: 3 \(recorded: (2|100000)\)", printed)
-    assert read_record(record)[: len(first)].equals(first)
-    assert read_record(record)["value"].tolist() == ["2", "2", "3", "3", "3"]
 
-
-@pytest.mark.parametrize("seconds", [0.5, 3])
-def test_stop_before_training_is_one_line_and_the_next_run_works(project, seconds):
-    manager, client = start_new_kernel(cwd=project, extra_arguments=["--log-level=ERROR"])
-    begin = f"import sys; sys.path += [{os.path.dirname(program.__file__)!r}]; from program import *; few = load_few()"
-    study, messages = 'lab.run(lab.Study("s", build, {}, "units", (4,), (0,)), few)', []  # TensorFlow is imported there
     try:
-        client.execute_interactive(begin, timeout=60)
-        Timer(seconds, manager.interrupt_kernel).start()
-        reply = client.execute_interactive(study, timeout=60)["content"]
-        assert re.fullmatch(
-            "stopped(: 0 of 1 runs are done and kept)?; run the cell again( to go on)?", reply["evalue"]
-        )
-        client.execute_interactive(study, timeout=60, output_hook=messages.append)
+        execute("import mnist_lab as lab; from mnist_lab import keras")
+        Timer(0.5, manager.interrupt_kernel).start()
+        assert execute(CELL) == ["stopped; run the cell again"]  # when TensorFlow was imported as a whole
+        execute(CELL)
+        mistake = execute('lab.Study("s", build, {}, "epochs", (2,), (3,))')
+        assert mistake == ["LabError: study s: build needs the setting 'units'"]
+
+        Thread(target=stop_when_two_epochs_are_done).start()
+        stopped = execute(RUN.replace("EPOCHS", "(2, 100_000)"))
+        assert stopped == ["stopped: 1 of 2 runs are done and kept; run the cell again to go on"]
+        wait_for(lambda: not find_workers(kernel), seconds=10)
+        first = record.read_text()
+        assert not [one for one in printed if one.get("name") == "stderr"]  # as TensorFlow would use for its log
+
+        client.execute(RUN.replace("EPOCHS", "(2, 3, 100_000)"))
+        wait_for(lambda: record.read_text() != first)
+        workers = find_workers(kernel)
+        assert len(workers) == 2
+        os.kill(kernel, signal.SIGKILL)
+        wait_for(lambda: not any(map(psutil.pid_exists, workers)), seconds=10)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    assert "s: 1 of 1 run trained in" in "".join(one["content"].get("text", "") for one in messages)
-
-
-def test_stop_waits_for_an_import():
-    """What is half imported would not be imported again: numpy refuses, for one."""
-    press = "class Press:\n    def find_spec(name, *rest):\n        if name == 'pandas': os.kill(os.getpid(), 2)\n"
-    begin = "import os, signal, sys, mnist_lab as lab\n" + press + "sys.meta_path.insert(0, Press)\n"
-    begin += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background process ignores it
-    cell = "try: lab.Study\nexcept KeyboardInterrupt as stopped: print(stopped, 'pandas' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", begin + cell], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("stopped; run the cell again True\n", "")
-
-
-def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project):
-    test_process = os.getpid()
-
-    def fatal(noise):
-        if noise == 0.3 and os.getpid() != test_process:
-            os._exit(9)  # as the system does when memory runs out
-        return program.build(4, noise)
-
-    study = Study("s", fatal, {}, vary="noise", over=(0.1, 0.3), seeds=(0,))
-    with pytest.raises(LabError, match=r"s: a worker was killed \(too little memory\?\); .* fewer workers") as error:
-        run(study, program.load_few(), workers=1)
-    assert "\n" not in str(error.value)
-    assert set(read_record(project / "img" / "s.local.csv")["value"]) == {"0.1"}
+    assert record.read_text().startswith(first)
+    assert [(len(run), is_complete(run)) for run in split_runs(read_record(record)).values()] == [(2, True), (3, True)]
 
 
 def test_a_failed_study_does_not_end_the_workers_of_the_next(project):
@@ -136,6 +104,21 @@ def test_a_worker_gets_the_users_modules_as_they_are_now(project, monkeypatch):
     monkeypatch.setattr(program, "UNITS", 10)
     study = Study("s", program.build_by_units, {}, vary="noise", over=(0.1,), seeds=(0,))
     assert run(study, program.load_few(), workers=1).table()["seeds"].tolist() == ["1"]
+
+
+def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project):
+    test_process = os.getpid()
+
+    def fatal(noise):
+        if noise == 0.3 and os.getpid() != test_process:
+            os._exit(9)  # as the system does when memory runs out
+        return program.build(4, noise)
+
+    study = Study("s", fatal, {}, vary="noise", over=(0.1, 0.3), seeds=(0,))
+    with pytest.raises(LabError, match=r"s: a worker was killed \(too little memory\?\); .* fewer workers") as error:
+        run(study, program.load_few(), workers=1)
+    assert "\n" not in str(error.value)
+    assert set(read_record(project / "img" / "s.local.csv")["value"]) == {"0.1"}
 
 
 def test_digits_that_are_no_longer_those_of_load_digits_are_refused():
