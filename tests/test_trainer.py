@@ -26,10 +26,8 @@ def test_the_history_is_that_of_keras_fit(make, form):
     digits = load_digits(form)
     train, val = digits.train[:ROWS], digits.val[:500]
     settings = {"epochs": 2, "shuffle": False}
-    keras.utils.set_random_seed(3)
-    ours = make()
-    keras.utils.set_random_seed(3)
-    theirs = make()
+    ours, theirs = make(), make()
+    theirs.set_weights(ours.get_weights())
     history = Trainer(ours, train, 64).fit(train, seed=0, evaluate={"val": val}, **settings)
     expected = theirs.fit(train.x, train.y, 64, verbose=0, validation_data=(val.x, val.y), **settings)
     for metric, values in expected.history.items():
@@ -71,33 +69,27 @@ def test_dropout_drops_its_share_in_training_only_and_draws_fast_under_xla(few, 
     network = keras.Sequential([keras.Input((784,)), ones_only, layers.Dropout(0.0), layers.Dropout(0.2)])
     network.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse", metrics=[squares, ones])
     train = Split(np.tile(few.train.x, (40, 1)), np.tile(few.train.y, (40, 1)))
-    trainer = Trainer(network, train, 64)
-    history = trainer.fit(train, epochs=2, seed=0, evaluate={"val": few.val})
-    assert (trainer.jit, set(drawn)) == (True, {0.0, 0.2})
+    history = Trainer(network, train, 64).fit(train, epochs=2, seed=0, evaluate={"val": few.val})
+    assert set(drawn) == {0.0, 0.2}
     assert history["ones"][0] == pytest.approx(1, abs=0.01)
     assert history["squares"][0] == pytest.approx(1 / 0.8, abs=0.01)
     assert history["val_squares"] == [1, 1]
     assert history["squares"][0] != history["squares"][1]  # drawn anew each epoch
-    assert {type(layer) for layer in network.layers[1:]} == {layers.Dropout}  # Keras's own, as before
+    assert type(network.layers[-1]) is layers.Dropout  # Keras's own, as before
 
 
-def make_xla():
-    inner = layers.BatchNormalization(), layers.Dropout(0.5, noise_shape=(None, 1))
-    return make_network(*inner, optimizer=keras.optimizers.Nadam(0.01))
+def make_with_states():
+    """A network with all that a training changes besides weights: averages, moments, an area, random numbers."""
+    inner = layers.BatchNormalization(), layers.Dropout(0.5), layers.GaussianNoise(0.1)
+    moving = keras.optimizers.Nadam(0.01, use_ema=True, ema_momentum=0.9)
+    return make_network(*inner, optimizer=moving, loss="categorical_hinge", metrics=[keras.metrics.AUC(name="area")])
 
 
-def make_graph():
-    moving = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)
-    area = keras.metrics.AUC(name="area")
-    return make_network(layers.GaussianNoise(0.1), optimizer=moving, loss="categorical_hinge", metrics=[area])
-
-
-@pytest.mark.parametrize("build", [make_xla, make_graph])
-def test_a_restarted_trainer_gives_the_bits_of_a_new_one(build, few):
+def test_a_restarted_trainer_gives_the_bits_of_a_new_one(few):
     def make(seed):
         keras.backend.clear_session()
         keras.utils.set_random_seed(seed)
-        return build()
+        return make_with_states()
 
     def train(trainer):
         history = trainer.fit(few.train, epochs=2, seed=5, evaluate={"val": few.val})
@@ -110,29 +102,14 @@ def test_a_restarted_trainer_gives_the_bits_of_a_new_one(build, few):
     assert train(trainer) == expected
 
 
-class Layer(layers.Layer):
-    """A layer of a student's own."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def call(self, x):
-        return self.function(x)
-
-
 @pytest.mark.parametrize(
-    ("function", "metric", "message"),
+    ("function", "message"),
     [
-        (lambda x: x + keras.random.normal(keras.ops.shape(x)), "accuracy", "training changes a variable outside"),
-        (lambda x: x * float(keras.ops.max(x)), "accuracy", "the model cannot be trained: TypeError"),
+        (lambda x: x + keras.random.normal(keras.ops.shape(x)), "training changes a variable outside the layers"),
+        (lambda x: x * float(keras.ops.max(x)), "the model cannot be trained: TypeError"),
     ],
 )
-def test_a_model_that_cannot_be_trained_or_repeated_is_refused_in_one_line(function, metric, message, few):
-    for batch_size in (64, 1000):  # the larger takes all in a single step, without a loop
-        with pytest.raises(LabError, match=message) as error:
-            Trainer(make_network(Layer(function), metrics=[metric]), few.train, batch_size)
-        assert "\n" not in str(error.value)
+def test_a_model_that_cannot_be_trained_or_repeated_is_refused_in_one_line(function, message, few):
+    with pytest.raises(LabError, match=message) as error:
+        Trainer(make_network(layers.Lambda(function, output_shape=(784,))), few.train, 64)
+    assert "\n" not in str(error.value)
