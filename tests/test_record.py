@@ -17,7 +17,6 @@ from mnist_lab.studies.record import (
     is_complete,
     read_probabilities,
     read_record,
-    read_runs,
     split_runs,
     write_probabilities,
     write_runs,
@@ -67,26 +66,6 @@ def test_a_run_with_other_metrics_or_trained_twice_is_added_or_replaced(record):
     assert list(runs[C].columns[-5:]) == ["recall", "auc", "machine", "source", "probe"]
     assert runs[A]["loss"].tolist() == [9, 9]
     assert runs[B][COLUMNS].equals(make_run(B)[COLUMNS])
-
-
-def test_a_rewritten_record_holds_the_runs_given_in_their_order(record):
-    write_runs(record, [make_run(C), make_run(A)], only=True)
-    assert list(read_all(record)) == [C, A]
-
-
-def test_a_run_is_found_if_it_is_complete_and_its_probabilities_are_there(record):
-    write_runs(record, [make_run(C, epochs=3).assign(machine=["", "x", ""])])  # its end is missing
-    lines = record.read_text().splitlines(keepends=True)
-    record.write_text("".join(lines[:1] + lines[2:]))  # without the first epoch of A
-    assert {key: is_complete(run) for key, run in read_all(record).items()} == {A: False, B: True, C: False}
-    write_probabilities(record, "val", {B: np.eye(10, dtype=np.float16)})
-    for keep in (None, "val"):
-        ((rows, probabilities),) = read_runs(record, keep)
-        assert rows["loss"].tolist() == make_run(B)["loss"].tolist()
-        assert probabilities is None if keep is None else (probabilities == np.eye(10)).all()
-    assert read_runs(record, "test") == []
-    write_runs(record, [make_run(A)])
-    assert is_complete(read_all(record)[A])
 
 
 def test_a_run_that_could_not_be_read_back_is_not_written(record):
@@ -145,21 +124,14 @@ def set_cell(column: str, text: str):
     [
         (lambda text: text.replace("0.", "O.", 1), r"line 2: loss must be a number \(got 'O\."),
         (lambda text: text.replace("0.", "0,", 1), "line 2: 17 values for 16 columns; correct the line, or delete"),
-        (lambda text: text[:-40], "line 5: 1. values for 16 columns"),
         (lambda text: text.replace('b",', 'b"c,', 1), "not a record"),
         (lambda text: text.replace("seed,epoch", "a,b", 1), "line 1: must name the columns key, value, seed,"),
-        (lambda text: text.replace("source", "probe", 1), "line 1: must name the columns .*, source, probe, each once"),
-        (lambda text: "", "line 1: must name the columns key, value"),
         (lambda text: text + set_cell("loss", "1.5")(text).splitlines()[1], "line 6: epoch must appear once in a run"),
         (set_cell("key", "see below"), "line 2: key must be 16 hexadecimal digits"),
         (set_cell("seed", "0.5"), r"line 2: seed must be an integer \(got '0.5'\)"),
-        (set_cell("seed", "\u0663"), "line 2: seed must be an integer"),
         (set_cell("seed", "1"), "line 3: seed must be the same in all lines of a run"),
-        (set_cell("value", "b"), "line 3: value must be the same in all lines of a run"),
         (set_cell("loss", ""), r"line 2: loss must be a number \(got ''\)"),
         (set_cell("val_accuracy", "97.5"), r"line 2: val_accuracy must be a number from 0 to 1 \(got '97.5'\)"),
-        (set_cell("val_accuracy", "-inf"), "line 2: val_accuracy must be a number from 0 to 1"),
-        (set_cell("val_loss", "1e999"), r"line 2: val_loss must be a number \(got '1e999'\)"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(record, damage, message):
@@ -171,14 +143,13 @@ def test_a_bad_row_is_named_by_file_and_line(record, damage, message):
 
 def test_probabilities_are_kept_beside_the_record_and_dropped_with_their_runs(tmp_path):
     path = tmp_path / "img" / "s.local.csv"  # a folder that is not there yet
-    write_probabilities(path, "test", {B: np.ones((2, 2), np.float16)})
-    write_probabilities(path, "test", {A: np.eye(2, dtype=np.float16)})
-    assert set(read_probabilities(path, "test")) == {A, B}
-    assert read_probabilities(path, "val") == {}
-    write_probabilities(path, "test", {C: np.zeros((2, 2), np.float16), A: np.eye(2)}, only=True)
+    for key, number in ((B, 0.5), (A, 1)):
+        write_probabilities(path, "test", {key: np.full((2, 2), number, np.float16)})
     kept = read_probabilities(path, "test")
-    assert list(kept) == [C, A]
-    assert (kept[A] == np.eye(2)).all()
+    assert {key: array.tolist() for key, array in kept.items()} == {B: [[0.5] * 2] * 2, A: [[1] * 2] * 2}
+    assert read_probabilities(path, "val") == {}
+    write_probabilities(path, "test", {A: kept[A]}, only=True)
+    assert list(read_probabilities(path, "test")) == [A]
 
 
 def test_no_object_in_a_file_of_probabilities_is_unpickled(tmp_path):
