@@ -117,9 +117,8 @@ def test_a_custom_loss_counts_by_its_text_and_by_what_it_uses(recorded):
         return True
 
     unused = "\n\ndef unused():\n    return 1"
-    assert replay(
-        cells[3].replace("1.0 * answers", "(1.0*answers)").replace("    return", "    # a sum\n    return") + unused
-    )
+    same = cells[3].replace("1.0 * answers", "(1.0*answers)").replace("    return", "    # a sum\n    return")
+    assert replay(same + unused)
     assert not replay(cells[3].replace("1.0 *", "1.0001 *"))
     assert not replay("FACTOR = 1.0001\n\n\n" + cells[3].replace("1.0 *", "FACTOR *"))
 

@@ -32,25 +32,24 @@ def test_each_image_is_warped_once_by_its_own_matrix(images):
     assert len(np.unique(matrices.reshape(64, 9), axis=0)) == 64
 
 
-@pytest.mark.parametrize(
-    ("name", "limit", "measure"),
-    [
-        ("rotation_range", 9.0, lambda m: np.degrees(np.arctan2(m[:, 1, 0], m[:, 0, 0]))),
-        ("width_shift_range", 0.1, lambda m: m[:, 0, 2] / 28),
-        ("height_shift_range", 0.1, lambda m: m[:, 1, 2] / 28),
-        ("shear_range", 0.22, lambda m: np.arctan2(-m[:, 0, 1], m[:, 1, 1])),
-        ("zoom_range", 0.15, lambda m: m[:, 0, 0] - 1),
-        ("zoom_range", 0.15, lambda m: m[:, 1, 1] - 1),
-    ],
-)
-def test_draws_are_spread_evenly_over_the_range(name, limit, measure):
-    matrices = RandomWarp(**{name: limit}, seed=1).draw_matrices(20_000, 28, 28).numpy().astype(float)
-    found = measure(matrices)
-    assert np.abs(found).max() <= limit * 1.0001
-    shares = np.histogram(found, bins=10, range=(-limit, limit))[0] / 20_000
-    np.testing.assert_allclose(shares, 0.1, atol=0.012)
-    if name == "zoom_range":  # drawn for each axis alone
-        assert abs(np.corrcoef(matrices[:, 0, 0], matrices[:, 1, 1])[0, 1]) < 0.03
+def test_draws_are_spread_evenly_over_the_range():
+    def draw(**ranges):
+        return RandomWarp(**ranges, seed=1).draw_matrices(20_000, 28, 28).numpy().astype(float)
+
+    turned, moved = draw(rotation_range=9), draw(width_shift_range=0.1, height_shift_range=0.2)
+    sheared, zoomed = draw(shear_range=0.22), draw(zoom_range=0.15)
+    for found, limit in (
+        (np.degrees(np.arctan2(turned[:, 1, 0], turned[:, 0, 0])), 9),
+        (moved[:, 0, 2] / 28, 0.1),
+        (moved[:, 1, 2] / 28, 0.2),
+        (np.arctan2(-sheared[:, 0, 1], sheared[:, 1, 1]), 0.22),
+        (zoomed[:, 0, 0] - 1, 0.15),
+        (zoomed[:, 1, 1] - 1, 0.15),
+    ):
+        assert np.abs(found).max() <= limit * 1.0001
+        shares = np.histogram(found, bins=10, range=(-limit, limit))[0] / 20_000
+        np.testing.assert_allclose(shares, 0.1, atol=0.012)
+    assert abs(np.corrcoef(zoomed[:, 0, 0], zoomed[:, 1, 1])[0, 1]) < 0.03  # drawn for each axis alone
 
 
 def test_the_order_is_rotation_shift_shear_zoom_about_the_centre():
@@ -84,14 +83,15 @@ def test_a_model_with_the_layer_is_fitted_saved_and_loaded(images, tmp_path):
 
 
 def test_training_repeats_and_each_epoch_sees_other_images(images):
-    histories = []
-    for _ in range(2):
+    def train():
         keras.utils.set_random_seed(0)
         network = make_network()
         network.optimizer.learning_rate = 0.0  # only the images change
-        histories.append(Trainer(network, images, 20).fit(images, epochs=2, seed=0, shuffle=False)["loss"])
-    assert histories[0] == histories[1]
-    assert histories[0][0] != histories[0][1]
+        return Trainer(network, images, 20).fit(images, epochs=2, seed=0, shuffle=False)["loss"]
+
+    first = train()
+    assert first == train()
+    assert first[0] != first[1]
 
 
 def test_half_precision_rounds_pixels_and_not_places(images):
@@ -104,6 +104,6 @@ def test_half_precision_rounds_pixels_and_not_places(images):
 def test_bad_ranges_are_refused():
     with pytest.raises(LabError, match=r"rotation_range must be a number from 0 to 180 \(got -1\)"):
         RandomWarp(rotation_range=-1)
-    for value in (1.0, "a", float("nan"), True):
+    for value in (1.0, "a", float("nan")):
         with pytest.raises(LabError, match=f"zoom_range must be .*got {value!r}"):
             RandomWarp(zoom_range=value)

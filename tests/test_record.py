@@ -110,11 +110,9 @@ def test_a_torn_or_mangled_record_gives_no_wrong_number_and_one_line(record):
 
 def set_cell(column: str, text: str):
     def change(content: str) -> str:
-        header, *lines = csv.reader(content.splitlines())
-        lines[0][header.index(column)] = text
-        file = io.StringIO(newline="")
-        csv.writer(file, lineterminator="\n").writerows([header, *lines])
-        return file.getvalue()
+        rows = pd.read_csv(io.StringIO(content), dtype=str, keep_default_na=False)
+        rows.loc[0, column] = text
+        return rows.to_csv(index=False)
 
     return change
 

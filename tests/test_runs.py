@@ -24,10 +24,7 @@ make_both = partial(make_study, build=mlp)
 def test_runs_have_the_same_bits_however_they_are_trained(few, project, monkeypatch, capsys):
     """Two workers, one, a run alone; after a kill; of another study; recorded; and only what is missing trains."""
     run(make_both(), few, workers=2)
-    printed = capsys.readouterr().out
-    assert "s: 4 runs to train: no run of this study in img/\ns: about 1" in printed
-    assert " on 2 workers; stop when you like, finished runs are kept\n" in printed
-    assert re.search(r"\rs: 4 of 4 runs trained in \d+ seconds\n$", printed)
+    assert re.search(r"\rs: 4 of 4 runs trained in \d+ seconds\n$", capsys.readouterr().out)
     local = project / "img" / "s.local.csv"
     scores = read_scores(local)
     run(make_both(), few)

@@ -18,12 +18,6 @@ def build(loss_function, optimizer, kernel_size):
     return network
 
 
-def build_without_accuracy(loss_function, optimizer, kernel_size):
-    network = keras.Sequential(build(loss_function, optimizer, kernel_size).layers)
-    network.compile(optimizer, loss_function)
-    return network
-
-
 def build_edited(loss_function, optimizer, kernel_size):
     return build(loss_function, optimizer, kernel_size + 1)
 
@@ -46,7 +40,7 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
     scores = zip(table["loss"], table["accuracy"], strict=True)
     assert [f"{loss},{accuracy}" for loss, accuracy in scores] == [line.split(",", 5)[5] for line in lines]
 
-    # a header, columns in another order, as a spreadsheet saves it, and one row less
+    # nothing is trained again for a header, columns in another order, as a spreadsheet saves it, and one row less
     results.unlink()
     parameters.write_bytes(
         b"\xef\xbb\xbfepochs;loss_function;optimizer;batch_size;kernel_size\r\n"
@@ -56,12 +50,7 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
     assert results.read_text().splitlines() == [header, lines[2], lines[0]]
     assert "to train" not in capsys.readouterr().out
 
-    # nothing is trained in replay, and of an edited network no row is shown
-    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
-    parameters.write_text("\n".join([*ROWS, "poisson,Adam,50,4,1"]))
-    with pytest.raises(LabError, match=r"1 of 4 runs \(poisson, Adam, 50, 4, 1\) missing from"):
-        sweep(parameters, results, build, images)
-    monkeypatch.setenv("MNIST_LAB_MODE", "local")
+    # of an edited network no row is shown
     monkeypatch.setattr("mnist_lab.studies.runs.Plan.train_missing", lambda *_, **__: 1 / 0)  # as if stopped there
     parameters.write_text(ROWS[0])
     with pytest.raises(ZeroDivisionError):
@@ -74,20 +63,10 @@ def test_rows_are_trained_once_and_results_are_never_stale(images, project, monk
     [
         (f"{HEADER}\n\n", ": no run; each row must be loss_function, .*epochs"),
         ("poison,Adam,50,3,1", ", line 1 cannot be trained: .* poison"),
-        (
-            "sparse_categorical_crossentropy,Adam,50,3,1",
-            ", line 1: the labels are one-hot; use categorical_crossentropy, not sparse_",
-        ),
-        ("poisson,Adams,50,3,1", r", line 1: build\(\) raised .* 'Adams'"),
         (f"{HEADER}\n{ROWS[0]}\npoisson,Adam,0,3,1", r", line 3: batch_size must be an integer >= 1 .*'0'\)"),
-        ("poisson,Adam,50,3.0,1", r", line 1: kernel_size must be an integer >= 1 \(got '3.0'\)"),
         ("poisson,Adam,50,15,1", r", line 1: build\(\) raised ValueError"),
-        ("poisson,Adam,50,3,", r", line 1: epochs must be an integer >= 1 \(got ''\)"),
-        ("poisson,Adam,50,3,\u0663", ", line 1: epochs must be an integer"),
         ("poisson,Adam,50,3", r", line 1: must be loss_function, .*epochs \(got 'poisson, Adam, 50, 3'\)"),
         (f"{ROWS[0]}\n\n{ROWS[0]}", r", line 3: the same run as .*parameter\.csv, line 1; keep one of them"),
-        (HEADER.replace("_size,e", ",e") + f"\n{ROWS[0]}", ", line 1: batch_size must be .*'batch_size'"),
-        (f'{ROWS[0]}\n"poisson,Adam,50,3,1', ", line 2: must be loss_function, "),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line_before_anything_is_trained(content, message, images, project):
@@ -99,19 +78,13 @@ def test_a_bad_row_is_named_by_file_and_line_before_anything_is_trained(content,
     assert not results.exists()
 
 
-def test_what_would_fail_after_training_is_said_before_it(images, project, capsys):
-    parameters = project / "parameter.csv"
+def test_results_that_cannot_be_written_or_are_not_of_sweep_are_left_alone(images, project, capsys):
+    parameters, results = project / "parameter.csv", project / "results.csv"
     parameters.write_text(ROWS[0])
-    for results in (project / "no" / "such" / "results.csv", parameters / "results.csv"):
-        with pytest.raises(LabError, match=r"results\.csv: cannot be written"):
-            sweep(parameters, results, build, images)
-    (project / "results.csv").write_text(f"{ROWS[0]},my notes")
+    with pytest.raises(LabError, match=r"no.such.results\.csv: cannot be written"):
+        sweep(parameters, project / "no" / "such" / "results.csv", build, images)
+    results.write_text(f"{ROWS[0]},my notes")
     with pytest.raises(LabError, match=r"results\.csv, line 1: not written by sweep; delete the file"):
-        sweep(parameters, project / "results.csv", build, images)
-    assert (project / "results.csv").read_text().endswith("my notes")
-    (project / "results.csv").unlink()
-    with pytest.raises(LabError, match=r"parameter\.csv, line 1: no metric is named accuracy"):
-        sweep(parameters, project / "results.csv", build_without_accuracy, images)
-    with pytest.raises(LabError, match="unknown setting 'kernel_size'"):
-        sweep(parameters, project / "results.csv", lambda loss_function, optimizer: loss_function + optimizer, images)
+        sweep(parameters, results, build, images)
+    assert results.read_text().endswith("my notes")
     assert "to train" not in capsys.readouterr().out
