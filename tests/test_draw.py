@@ -14,11 +14,6 @@ def make_pad(shape=(784,)):
     return draw.DigitPad(network, np.eye(28))
 
 
-def test_the_shipped_digits_are_centred_already():
-    images = load_digits("image").test.x[:1000, ..., 0]
-    assert sum((draw.center_digit(image) == image).all() for image in images) >= 999
-
-
 def test_where_and_how_large_a_digit_is_drawn_makes_no_difference():
     seven = load_digits("image").test.x[0, ..., 0]
     for factor, place in ((1, (0, 0)), (1, (100, 7)), (3, (30, 40)), (5, (0, 0))):

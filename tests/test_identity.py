@@ -41,9 +41,9 @@ def recorded(tmp_path_factory):
         yield folder
 
 
-def replay_mlp(text: str, fixed: dict = SETTINGS, **names) -> str:
+def replay_mlp(text: str, fixed: dict = SETTINGS) -> str:
     """Run two values of the dropout study with another text of its builder; the message where runs are missing."""
-    build = define(text, keras=keras, np=np, **names)["mlp"]
+    build = define(text, keras=keras, np=np)["mlp"]
     study = lab.Study("mlp_dropout", build, fixed, vary="dropout", over=(0.1, 0.2), seeds=range(20))
     try:
         results = lab.run(study, load_digits("flat"))

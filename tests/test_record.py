@@ -42,9 +42,6 @@ def test_runs_read_back_to_the_last_bit(record):
     assert list(runs) == [A, B, C]
     assert runs[C]["val_loss"].tolist() == [np.inf, 1e-30]
     assert runs[C]["loss"].isna().tolist() == [False, True]
-    first, last = (line.split(",") for line in record.read_text().splitlines()[-2:])
-    place = 1 + COLUMNS.index("test_loss")  # the value holds a comma
-    assert (first[place], last[place], last[1 + COLUMNS.index("loss")]) == ("", repr(1 / 3), "nan")
 
 
 def test_a_run_is_appended_and_a_full_disk_leaves_the_record_as_it_was(record, monkeypatch):
@@ -148,9 +145,3 @@ def test_probabilities_are_kept_beside_the_record_and_dropped_with_their_runs(tm
     assert read_probabilities(path, "val") == {}
     write_probabilities(path, "test", {A: kept[A]}, only=True)
     assert list(read_probabilities(path, "test")) == [A]
-
-
-def test_no_object_in_a_file_of_probabilities_is_unpickled(tmp_path):
-    np.savez(tmp_path / "s.npz", key_val=np.array([{}], dtype=object))
-    with pytest.raises(LabError, match=r"s\.npz: cannot be read \(.*pickle.*\); delete it to train its runs again"):
-        read_probabilities(tmp_path / "s.csv", "val")

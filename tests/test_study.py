@@ -159,14 +159,6 @@ def test_a_wrong_mode_or_number_of_workers_is_refused(few, project, monkeypatch)
         run(make_study(), few)
 
 
-def test_a_timing_study_measures_for_itself(few, project, capsys):
-    study = {"over": (0.1,), "seeds": (0,)}
-    first, timed = run(make_study(**study), few), run(make_study(**study, timing=True), few, workers=2)
-    assert re.search(r"s: about \d+ seconds on 1 worker; stop when you like", capsys.readouterr().out)
-    for metric in ("loss", "val_accuracy", "test_loss"):
-        assert np.array_equal(first.curves(metric)[0.1], timed.curves(metric)[0.1], equal_nan=True)
-
-
 def test_a_coarser_kind_of_number_makes_another_run(few, project):
     study = make_study(fixed=MLP | {"epochs": 1}, over=(0.1,), seeds=(0,))
     full = run(study, few).final("val_loss")[0.1]
@@ -187,9 +179,13 @@ def test_a_study_is_cut_down_by_one_argument(few, project, capsys):
     assert count_trained(capsys.readouterr().out) == [1, 1]
 
 
-def test_the_scores_are_those_of_keras(few, project):
+def test_the_scores_are_those_of_keras_and_a_study_of_time_measures_for_itself(few, project, capsys):
     """Clean figures are of the training images in inference mode, test figures of the test images, at the end."""
-    history = run(make_study(over=(0.3,), seeds=(3,)), few).runs[0.3][0]
+    run(make_study(over=(0.3,), seeds=(3,)), few)
+    history = run(make_study(over=(0.3,), seeds=(3,), timing=True), few, workers=2).runs[0.3][0]
+    printed = capsys.readouterr().out
+    assert count_trained(printed) == [1, 1]
+    assert re.search(r"s: about \d+ seconds on 1 worker; stop when you like", printed)
     keras.utils.set_random_seed(3)
     trainer = Trainer(mlp(8, 0.3), few.train, 64)
     trainer.fit(few.train, epochs=2, seed=3)
