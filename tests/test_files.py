@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mnist_lab.errors import LabError
-from mnist_lab.files import find_images, read_text, replace_file
+from mnist_lab.files import find_images, lock, read_text, replace_file
 
 
 def test_the_project_is_the_nearest_folder_with_notebooks_or_img(tmp_path, monkeypatch):
@@ -26,8 +26,9 @@ def test_a_text_that_is_missing_or_of_another_encoding_is_named(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"old")
+    path = tmp_path / "img" / "a.csv"
+    with lock(path):  # makes the folder
+        replace_file(path, b"old")
 
     def fail(file):
         raise OSError("disk full")
@@ -35,4 +36,5 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(LabError, match=r"a\.csv: cannot be written \(disk full\); the old file is unchanged"):
         replace_file(path, b"new")
-    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("a.csv", b"old")]
+    assert path.read_bytes() == b"old"
+    assert not list(path.parent.glob("*.new"))

@@ -12,15 +12,7 @@ import pytest
 from records import A, B, C, make_run
 
 from mnist_lab.errors import LabError
-from mnist_lab.studies.record import (
-    COLUMNS,
-    is_complete,
-    read_probabilities,
-    read_record,
-    split_runs,
-    write_probabilities,
-    write_runs,
-)
+from mnist_lab.studies.record import COLUMNS, is_complete, read_record, split_runs, write_runs
 
 
 def read_all(path: Path) -> dict[str, pd.DataFrame]:
@@ -134,14 +126,3 @@ def test_a_bad_row_is_named_by_file_and_line(record, damage, message):
     with pytest.raises(LabError, match=rf"study\.csv.*{message}") as error:
         read_record(record)
     assert "\n" not in str(error.value)
-
-
-def test_probabilities_are_kept_beside_the_record_and_dropped_with_their_runs(tmp_path):
-    path = tmp_path / "img" / "s.local.csv"  # a folder that is not there yet
-    for key, number in ((B, 0.5), (A, 1)):
-        write_probabilities(path, "test", {key: np.full((2, 2), number, np.float16)})
-    kept = read_probabilities(path, "test")
-    assert {key: array.tolist() for key, array in kept.items()} == {B: [[0.5] * 2] * 2, A: [[1] * 2] * 2}
-    assert read_probabilities(path, "val") == {}
-    write_probabilities(path, "test", {A: kept[A]}, only=True)
-    assert list(read_probabilities(path, "test")) == [A]
