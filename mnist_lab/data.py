@@ -97,9 +97,8 @@ def cut_digits(digits: Digits, train_size: int | None) -> Digits:
 
 def digest_digits(digits: Digits) -> str:
     """A hash of all three splits; one that cannot be changed is read once."""
-    digests = []
-    for split in (digits.train, digits.val, digits.test):
-        digests.append((_digest.__wrapped__ if split.x.flags.writeable or split.y.flags.writeable else _digest)(split))
+    splits = (digits.train, digits.val, digits.test)
+    digests = [(_digest.__wrapped__ if s.x.flags.writeable or s.y.flags.writeable else _digest)(s) for s in splits]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

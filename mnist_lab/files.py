@@ -64,23 +64,25 @@ def replace_file(path: Path, content: bytes) -> None:
     """Put a new file in the place of the old one, as a whole or not at all. Raises LabError."""
     new = path.with_name(f".{path.name}.new")
     try:
-        with new.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # a power cut leaves the old file or the new one, too
+        _write(new, "wb", content)
         os.replace(new, path)
     except OSError as error:  # a full disk; on Windows also a spreadsheet that has the file open
         new.unlink(missing_ok=True)
         raise LabError(f"{path}: cannot be written ({error.strerror or error}); the old file is unchanged") from None
 
 
-def append_file(path: Path, content: bytes, size: int) -> None:
-    """Add to the end of a file of this size. Raises OSError, and leaves the file as it was, where that fails."""
+def append_file(path: Path, content: bytes) -> None:
+    """Add to the end of a file. Raises OSError, and leaves the file as it was, where that fails."""
+    size = path.stat().st_size
     try:
-        with path.open("ab") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(path, "ab", content)
     except OSError:
         os.truncate(path, size)
         raise
+
+
+def _write(path: Path, mode: str, content: bytes) -> None:
+    with path.open(mode) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # a power cut leaves the file as it was, or the new one

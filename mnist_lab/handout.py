@@ -37,7 +37,6 @@ def remove_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without the cells that have the tag `solution`; one empty cell stands for those of an exercise."""
     cells = []
     for solution, group in groupby(notebook.cells, lambda cell: "solution" in cell.metadata.get("tags", [])):
-        first, *others = group
-        yours = nbformat.v4.new_code_cell("# your code here", id=f"{first.id}-yours")
-        cells += [yours] if solution else [first, *others]
+        group = [*group]
+        cells += [nbformat.v4.new_code_cell("# your code here", id=f"{group[0].id}-yours")] if solution else group
     return nbformat.from_dict({**notebook, "cells": cells})

@@ -69,9 +69,7 @@ def paired(a: pd.Series, b: pd.Series, estimate: Callable, weight: float = 1):
 MEASURES = {
     "accuracy": accuracy,
     # what Keras called accuracy in 2018: with binary cross-entropy it was the binary accuracy
-    "accuracy_2018": lambda results, loss: accuracy(
-        results, loss, f"val_{'binary_' * (loss == 'binary_crossentropy')}accuracy"
-    ),
+    "accuracy_2018": lambda results, loss: accuracy(results, loss, f"val_{'binary_' * ('binary' in loss)}accuracy"),
     "at_chance": lambda results, value: accuracy(results, value) < 20,
     "gap": lambda results, value, metric="clean_accuracy": accuracy(results, value, metric) - accuracy(results, value),
     "late_change": late_change,

@@ -10,6 +10,8 @@ import scipy  # scipy.stats takes a second to import, so it is left to load on f
 
 from mnist_lab.errors import LabError
 
+warnings.filterwarnings("ignore", "Precision loss")  # about a group of equal numbers, for which it is right
+
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
@@ -32,13 +34,8 @@ class Estimate:
 
 def _from_test(value: float, seeds: int, test: Callable) -> Estimate:
     """An estimate from `test(limit, side)`, one of scipy's."""
-
-    def test_quietly(limit: float, side: str):
-        with warnings.catch_warnings(action="ignore"):  # about a group of equal numbers, for which it is right
-            return test(limit, side)
-
-    interval = test_quietly(0.0, "two-sided").confidence_interval()
-    return Estimate(float(value), *interval, seeds, lambda limit, side: test_quietly(limit, side).pvalue)
+    interval = test(0.0, "two-sided").confidence_interval()
+    return Estimate(float(value), *interval, seeds, lambda limit, side: test(limit, side).pvalue)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> Estimate:

@@ -27,6 +27,8 @@ ACCURACY = "(val_|clean_|test_)?(binary_|(sparse_)?(top_k_)?categorical_)?accura
 NUMBER = r"-?([0-9]+\.?[0-9]*([eE][-+]?[0-9]{1,2})?|inf)|nan"
 REPAIR = "correct the line, or delete all lines of the run to train it again"
 
+_known: dict[tuple, set[str]] = {}  # the keys in a record that this process wrote last, by path, header and size
+
 
 def is_accuracy(column: str) -> bool:
     """Whether a column holds one of Keras's accuracies, a fraction of images; other metrics have units of their own."""
@@ -112,13 +114,16 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
     read_record(f"a run was not saved to {path}; its table", text)
     header, body = text.split("\n", 1)
     with lock(path):
-        old = path.read_bytes() if path.exists() else b""
-        alike = old.startswith(f"{header}\n".encode()) and old.endswith(b"\n")
-        if only or not alike or any(f"\n{key},".encode() in old for key in new):
-            content = text if only else _format(*(split_runs(read_record(path)) | new).values())
-            replace_file(path, content.encode())
-        else:  # a long record is not written again for each run
-            append_file(path, body.encode(), len(old))
+        size = path.stat().st_size if path.exists() else 0
+        keys = _known.pop((path.resolve(), header, size), None)
+        if keys is None:  # of a record to which these rows can be appended as they are
+            first, *lines = path.read_bytes().decode("latin-1").split("\n") if size else [""]
+            keys = {line[:16] for line in lines} if first == header and lines[-1:] == [""] else None
+        if only or keys is None or keys & new.keys():
+            replace_file(path, (text if only else _format(*(split_runs(read_record(path)) | new).values())).encode())
+        else:  # a long record is neither read nor written anew for each run
+            append_file(path, body.encode())
+            _known[path.resolve(), header, path.stat().st_size] = keys | new.keys()
 
 
 def _format(*runs: pd.DataFrame) -> str:

@@ -56,8 +56,10 @@ def _start_process() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
-def _call_apart(function: Callable, args: tuple) -> tuple:
+def _call_apart(function: Callable, args: tuple, packages: str) -> tuple:
     """Call it in a process of this worker: Dask draws from Python's random numbers, which Keras's layers begin from."""
+    if name_packages() != packages:  # this worker came later
+        raise LabError(f"cluster: a worker of {platform.node()} has {name_packages()}; it needs {packages}")
     try:
         return _start_process().submit(function, *args).result()
     except BrokenProcessPool:
@@ -78,7 +80,7 @@ def train_on_cluster(client, tasks: Iterator[tuple], workers: int) -> Iterator[t
     try:
         while True:
             for function, args, _ in islice(tasks, 2 * workers - len(pending)):
-                pending.add(client.submit(_call_apart, function, args, pure=False))
+                pending.add(client.submit(_call_apart, function, args, name_packages(), pure=False))
             if not pending:
                 return
             with suppress(TimeoutError):
@@ -87,7 +89,7 @@ def train_on_cluster(client, tasks: Iterator[tuple], workers: int) -> Iterator[t
                     yield future.result()
                 continue
             client.wait_for_workers(1, timeout=60)
-    except (CancelledError, KilledWorker, OSError) as error:
+    except (CancelledError, ImportError, KilledWorker, OSError) as error:
         raise LabError(f"cluster: scheduler or workers lost ({type(error).__name__}); finished runs are kept") from None
     finally:
         with suppress(Exception):  # the scheduler may be gone

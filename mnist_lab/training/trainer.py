@@ -10,7 +10,7 @@ import numpy as np
 from mnist_lab.data import Split
 from mnist_lab.errors import LabError
 from mnist_lab.training.backend import keras, tf
-from mnist_lab.training.checks import first_line, list_layers, probe_model, unchanged
+from mnist_lab.training.checks import first_line, list_layers, unchanged
 
 # XLA makes an epoch of these layers two to five times faster. It makes convolutions four to seven times slower, and
 # some layers it cannot compile at all: a network with any other layer is trained as a plain TensorFlow graph.
@@ -46,7 +46,6 @@ class Trainer:
     """A compiled model with its compiled epoch, for data of the shapes of `train`. Raises LabError."""
 
     def __init__(self, model, train: Split, batch_size: int):
-        probe_model(model, train)  # builds the metrics
         self.model, self.batch_size, self.jit = model, batch_size, use_xla(model)
         with unchanged(model) as self.variables:
             try:
@@ -64,6 +63,7 @@ class Trainer:
         """Trace and compile an epoch, so that no epoch's time holds the compiler's; return its graph."""
         self._run_steps = tf.function(self._all_steps, jit_compile=self.jit, autograph=False)
         x, y = tf.convert_to_tensor(train.x), tf.convert_to_tensor(train.y)
+        self.model.test_step((x[:8], y[:8]))  # builds the metrics
         order, none_left = tf.range(len(train)), tf.constant(len(train))  # compiles, and trains on the last batch alone
         dropouts = [layer for layer in list_layers(self.model) if type(layer) is keras.layers.Dropout and self.jit]
         try:

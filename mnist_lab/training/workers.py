@@ -116,8 +116,7 @@ def _train_one(number, seed, source, builder, fit, digits, train_size, keep, pol
             _trainers.pop(next(iter(_trainers)))
         evaluate = {"val": digits.val, "clean": digits.train[:10_000]}
         history = trainer.fit(digits.train, epochs=epochs, seed=seed, evaluate=evaluate)
-        for metric, score in trainer.evaluate(digits.test).items():
-            history[f"test_{metric}"] = [math.nan] * (epochs - 1) + [score]
+        history |= {f"test_{n}": [math.nan] * (epochs - 1) + [v] for n, v in trainer.evaluate(digits.test).items()}
         probabilities = trainer.predict(getattr(digits, keep)) if keep else None
         return number, history | {"machine": [""] * (epochs - 1) + [_name_machine()]}, probabilities
     except Exception as error:
@@ -154,9 +153,8 @@ def find_digits(data: str, digits: Digits | tuple, train_size: int) -> Digits:
 
 def _name_machine() -> str:
     text = file.read_text() if (file := Path("/proc/cpuinfo")).exists() else ""
-    found = [re.search(rf"^{name}\s*: (.*)", text, re.MULTILINE) for name in ("model name", "cpu family", "model")]
+    found = dict(re.findall(r"^(model name|cpu family|model)\s*: (.*)", text, re.MULTILINE))
     cpu = platform.processor() or platform.machine()
-    if all(found):
-        wide = ", AVX-512" if "avx512f" in text else ""  # the name alone says little of a kind of CPU
-        cpu = "{} (family {}, model {}{})".format(*(match[1] for match in found), wide)
+    if len(found) == 3:  # the name alone says little of a kind of CPU
+        cpu = "{model name} (family {cpu family}, model {model}{})".format(", AVX-512" * ("avx512f" in text), **found)
     return f"{name_packages()}, {cpu}"
