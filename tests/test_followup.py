@@ -1,7 +1,6 @@
 """The rules of the follow-up, written a second time with other means, and held to the first on random runs."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ from scipy.stats import binom, t
 
 from mnist_lab.judging.conclusions import CONCLUSIONS
 from mnist_lab.judging.judge import judge
-from mnist_lab.studies.results import Results, read_results
+from mnist_lab.studies.results import Results
 
 RULES = {conclusion.id: conclusion for conclusion in CONCLUSIONS if conclusion.id.endswith("b")}
 BINARY, CATEGORICAL = "binary_crossentropy", "categorical_crossentropy"
@@ -19,7 +18,7 @@ VALUES |= {"loss": [BINARY, CATEGORICAL], "epochs": [50]}
 NAMES = ["val_accuracy", "clean_accuracy", "accuracy", "val_binary_accuracy"]
 CLAIMED = (1, 0.2, 0.3, 32, 64, 3, BINARY)  # which a conclusion says are better
 EFFECTS = (-0.3, 0, 0, 0.3, 0.6), (0.03, 0.1, 0.3), (0.2, 1)
-SEEDS, TRIALS, M = 11, 120, 0.2
+SEEDS, M = 11, 0.2
 
 
 def by_mean(d):
@@ -106,48 +105,21 @@ def draw_runs(rng, values):
 @pytest.mark.parametrize("id", RULES)
 def test_a_rule_decides_as_it_does_when_written_a_second_time(id):
     rng, found, study = np.random.default_rng(3), Counter(), RULES[id].studies[0]
-    for _ in range(TRIALS):
+    kinds = {"dropout-1b": 5, "dropout-3b": 4, "loss-1b": 4}.get(id, 5 if RULES[id].fourth_outcome else 3)
+    while len(found) < kinds or found.total() < 8 * kinds:
         runs = draw_runs(rng, VALUES[study.removeprefix("followup_")])
+        expected = judge_again(id, runs)
+        if found[expected] == 12:  # others are rare
+            continue
         tables = {}
         for value, metrics in runs.items():
             order = rng.permutation(SEEDS)  # runs are paired by seed, not by place
             rows = [pd.DataFrame(metrics[:, seed].T / 100, columns=NAMES) for seed in order]
             tables[value] = [run.assign(seed=seed, machine="x") for run, seed in zip(rows, order, strict=True)]
         verdict = judge(RULES[id], Results(study, "value", tables))
-        assert verdict.verdict + verdict.addition == judge_again(id, runs)
-        found[verdict.verdict + verdict.addition] += 1
+        assert verdict.verdict + verdict.addition == expected
+        found[expected] += 1
     tables[value][0]["machine"] = "python 3.11, numpy 2.4, another"
     refused = judge(RULES[id], Results(study, "value", tables))
     assert refused.verdict == "cannot be judged"
     assert refused.estimate.endswith("ask for one kind of CPU, not for 2: another; x")
-    assert len(found) == {"dropout-1b": 5, "dropout-3b": 4, "loss-1b": 4}.get(id, 5 if RULES[id].fourth_outcome else 3)
-
-
-def test_the_chance_of_a_definite_verdict_is_the_one_named_in_advance(monkeypatch):
-    """As the plan had it: from the first runs, whose mean and spread are uncertain, too, and are drawn as well."""
-    monkeypatch.chdir(Path(__file__).parents[1])
-    rng, draws = np.random.default_rng(0), 20_000
-    batch, kernel, loss = (read_results(f"cnn_{name}").last() for name in ("batch", "kernel", "loss"))
-
-    def draw(recorded, seeds):
-        runs, percent = len(recorded), 100 * recorded
-        spread = percent.std(ddof=1) * np.sqrt((runs - 1) / rng.chisquare(runs - 1, (draws, 1)))
-        return rng.normal(rng.normal(percent.mean(), spread / runs**0.5), spread, (draws, seeds))
-
-    def find_four(*groups):
-        both = [by_mean(a - b)[:2] for a, b in groups]
-        equal = [(low > 0) | ((low > -M) & (high < M)) for low, high in both]
-        return (np.any([high < 0 for _, high in both], axis=0) | np.all(equal, axis=0)).mean()
-
-    def find_two(differences):
-        low, high, _ = by_mean(differences)
-        return ((low > M) | (high < M)).mean()
-
-    rise = find_rise(read_results("mlp_epochs").curves("val_accuracy")["50"])
-    chances = [
-        find_four(*((draw(batch[size], 20), draw(batch["128"], 20)) for size in ("32", "64"))),
-        find_four((draw(kernel["3"], 16), draw(kernel["9"], 16))),
-        find_two(draw(loss[BINARY], 15) - draw(loss[CATEGORICAL], 15)),
-        find_two(draw(rise, 60)),
-    ]
-    np.testing.assert_allclose(chances, [0.98, 0.95, 0.92, 0.94], atol=0.015)
