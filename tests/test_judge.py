@@ -1,10 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 from scipy.stats import binom
 
-from mnist_lab.judging.judge import Claim, Conclusion, Verdicts, judge
-from mnist_lab.judging.stats import difference, mean, share
+from mnist_lab.judging.judge import Claim, Conclusion, judge
+from mnist_lab.judging.stats import difference, mean
 
 TIGHT = np.array([-0.02, -0.01, 0, 0.01, 0.02])
 WIDE = np.array([1, 1, 1, 1, -3.0])
@@ -40,24 +38,6 @@ def test_one_of_many_is_contradicted_only_after_holms_correction():
     assert decide(low, *others) == ("contradicted", 0)
     assert decide(just_low, *others) == ("inconclusive", 0)
     assert decide(just_low) == ("contradicted", 0)
-
-
-def test_verdicts_are_printed_with_claim_estimate_and_rule():
-    runs = Claim("share of runs", lambda: share(TIGHT < 1), limit=50, unit="%", above=False)
-    loss = Claim("loss, late − early", lambda: mean(TIGHT), limit=-0.01, unit="loss")
-    first, later = (judge(Conclusion(id, "it falls", [], [loss], "If it falls.")) for id in ("a-1", "a-1b"))
-    shown = Verdicts([replace(first, followup=later), judge(Conclusion("a-2", "few", [], [runs]))])
-    assert repr(shown).splitlines()[:6] == [
-        "a-1: it falls",
-        "  claim     loss, late − early > −0.01",
-        "  estimate  +0.0000, 95 % CI [−0.0196, +0.0196]",
-        "  verdict   inconclusive (5 seeds)",
-        "  rule      If it falls.",
-        "follow-up a-1b: it falls",
-    ]
-    html = shown._repr_html_()
-    assert "share of runs &lt; 50 %" in html
-    assert "<summary>rule</summary>it falls: If it falls.<br>Follow-up: it falls: If it falls.</details>" in html
 
 
 def test_no_verdict_is_wrong_more_often_than_stated():
