@@ -1,55 +1,68 @@
 import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
+import program
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from records import make_run
 
 from mnist_lab.__main__ import main
 
 STUDY = """
 import mnist_lab as lab
 from program import build, load_few
-study = lab.Study("s", build, {"epochs": 2}, vary="units", over=(4, 5), seeds=(0,))
+study = lab.Study("s", build, {"epochs": 2}, vary="units", over=(4,), seeds=(0,))
 results = lab.run(study, load_few())
 lab.save(lab.plot_curves(results), "s")
 results
 """
 
 
-@pytest.fixture(autouse=True)
-def signals(monkeypatch):
-    """`mnist-lab run` handles signals to the end of its process; here that is the process of the tests."""
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-
-
 def read_files(project):
     return {path.name: path.read_bytes() for path in project.glob("*/[!.]*")}
 
 
-def test_dry_run_then_record_then_replay_and_nothing_changes(project, monkeypatch, capfd):
-    path = os.pathsep.join([os.path.dirname(make_run.__code__.co_filename), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setenv("PYTHONPATH", path)
+def test_dry_run_then_record_then_replay_and_nothing_else_is_written_nor_asked(project, tmp_path_factory, monkeypatch):
+    helpers, scratch = Path(program.__file__).parent, tmp_path_factory.mktemp("scratch")
+    for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(scratch))  # libraries keep their caches at home
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (helpers / "watch", helpers, helpers.parents[1]))))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("WATCH", str(log := scratch / "log"))
+
+    def run(*options):
+        command = [sys.executable, "-m", "mnist_lab", "run", *options]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done
+
     nbformat.write(new_notebook(cells=[new_code_cell(STUDY, id="c")]), project / "notebooks" / "n.ipynb")
     asked = read_files(project)
-    assert main(["run", "--dry-run", "--workers", "2", "notebooks/n.ipynb"]) == 0
-    cost = r"study s: 2 runs to train: no run of this study in \.\./img/; about 1\d seconds on 2 workers\n"
-    assert re.match(cost, capfd.readouterr().out)
+    cost = r"study s: 1 run to train: no run of this study in \.\./img/; about 1\d seconds on 1 worker\n"
+    assert re.match(cost, run("--dry-run", "--workers", "1", "notebooks/n.ipynb").stdout)
     assert read_files(project) == asked
 
-    assert main(["run", "--record", "--workers", "2"]) == 0
-    printed = capfd.readouterr()
-    assert "s: 2 runs to train: no run of this study in ../img/" in printed.err
-    assert re.fullmatch(r"notebooks/n.ipynb: \d+\.\d s\n", printed.out)
+    recorded = run("--record", "--workers", "1")
+    assert "s: 1 run to train: no run of this study in ../img/" in recorded.stderr
+    assert re.fullmatch(r"notebooks/n.ipynb: \d+\.\d s\n", recorded.stdout)
     files = read_files(project)
     assert set(files) == {"n.ipynb", "s.csv", "s.png", "sources.json"}
-    assert b"2 workers" not in files["n.ipynb"]
+    assert b"1 worker" not in files["n.ipynb"]
 
-    assert main(["run", "notebooks/n.ipynb"]) == 0
-    assert capfd.readouterr().err == ""
+    assert run("notebooks/n.ipynb").stderr == ""
     assert read_files(project) == files
+
+    seen = [line.split(" ", 1) for line in log.read_text().splitlines()]
+    written = {Path(name) for event, name in seen if event == "write"}
+    assert project / "img" / ".s.csv.new" in written
+    own = project, scratch, Path("/dev")  # through which workers talk
+    assert [path for path in written if not any(path.is_relative_to(folder) for folder in own)] == []
+    assert {name for event, name in seen if event == "connect"} <= {"127.0.0.1", "localhost", "a file"}
+    assert not [path for path in scratch.rglob("*") if "mnist" in path.name]
 
 
 def test_notebooks_share_the_cores_unless_they_train(project, monkeypatch):
@@ -61,6 +74,7 @@ def test_notebooks_share_the_cores_unless_they_train(project, monkeypatch):
 
     monkeypatch.setattr("mnist_lab.execute.execute", execute)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(signal, "signal", lambda *args: None)  # it would handle those of the tests from here on
     for name in ("b", "a"):
         nbformat.write(new_notebook(), project / "notebooks" / f"{name}.ipynb")
     assert main(["run"]) == main(["run", "--record", "--workers", "2", "b.ipynb"]) == main(["run", "--prune"]) == 0
@@ -76,7 +90,6 @@ def test_notebooks_share_the_cores_unless_they_train(project, monkeypatch):
     ("arguments", "message"),
     [
         ("run", "notebooks: no notebooks there; go to the project's folder"),
-        ("handout", "notebooks: no notebooks there; go to the project's folder"),
         ("run notebooks/m.ipynb", "notebooks/m.ipynb: cannot be read (No such file or directory)"),
         ("verdicts", "img/mlp_depth.csv: no recorded run; train: mnist-lab run --record"),
     ],
