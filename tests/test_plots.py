@@ -91,6 +91,12 @@ def test_the_gallery_shows_wrong_digits_with_the_labels_given(few):
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), x[0].reshape(28, 28))
 
 
+def test_an_answer_is_folded_and_its_text_is_no_markup():
+    html = figures.Answer(pd.DataFrame({"a": [1]}), "a < b")._repr_html_()
+    assert html.startswith("<details><summary>")
+    assert html.endswith("</table>\n</div><pre>a &lt; b</pre></details>")
+
+
 def test_what_cannot_be_drawn_is_named(results, few, project):
     x, y = few.test.x, few.test.y
     for draw, message in (
