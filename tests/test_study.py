@@ -104,6 +104,14 @@ def test_a_study_that_cannot_run_trains_nothing(changes, message, few, project, 
     assert not list((project / "img").glob("*.csv"))
 
 
+def test_values_that_train_to_the_same_numbers_are_refused_when_they_are_there(few, project):
+    text = "return make_network(keras.layers.Dense(8, kernel_regularizer=keras.regularizers.L2(1e-30 * dropout)))"
+    with pytest.raises(
+        LabError, match=r"study s: 0.1 and 0.3 give the same run: dropout has no effect there; keep one"
+    ):
+        run(make_study(build=broken(text), fixed={"epochs": 1}, seeds=(0,)), few)
+
+
 def test_a_study_keeps_what_it_was_given_and_what_varies_wins_over_what_is_fixed():
     settings = MLP | {"dropout": 0.5}
     study = make_study(fixed=settings, over=(rate / 10 for rate in (1, 3)), seeds=(seed for seed in range(2)))

@@ -85,9 +85,7 @@ def share(hits: np.ndarray) -> Estimate:
 def adjust(p_values: np.ndarray) -> np.ndarray:
     """P-values adjusted for several comparisons (Holm 1979)."""
     order = np.argsort(p_values)
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
-    return adjusted
+    return np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))[np.argsort(order)]
 
 
 def check_seeds(values: np.ndarray, where: str) -> np.ndarray:

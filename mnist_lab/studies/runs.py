@@ -68,7 +68,7 @@ class Plan:
                 self.configurations.append(Configuration(label, name, given, fit, part, described, digest(described)))
         except LabError as error:
             raise study.error(error) from None
-        self._refuse_twins({c.label: c.source for c in self.configurations})
+        self.refuse_twins({c.label: c.source for c in self.configurations})
 
     def missing(self) -> list[tuple[Configuration, int]]:
         """The runs that are neither found nor trained yet."""
@@ -140,13 +140,14 @@ class Plan:
             if "accuracy" not in metrics:
                 raise LabError(f'{c.name}: no metric is named accuracy; compile the model with metrics=["accuracy"]')
             c.probe = " ".join(f"{number:.6g}" for number in probe)
-        self._refuse_twins({c.label: (c.key, c.probe) for c in configurations})
+        self.refuse_twins({c.label: (c.key, c.probe) for c in configurations})
         keys = [c.key for c in configurations]
         for c in configurations:
             if keys.count(c.key) > 1:  # the difference between these is not in Keras's description, but in the probe
                 c.key = digest(c.key, c.source)
 
-    def _refuse_twins(self, identities: dict[object, object]) -> None:
+    def refuse_twins(self, identities: dict[object, object]) -> None:
+        """Raises LabError where two values have the same identity."""
         first: dict[object, object] = {}
         for label, identity in identities.items():
             if first.setdefault(identity, label) is not label:

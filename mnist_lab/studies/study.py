@@ -14,7 +14,7 @@ from mnist_lab.data import Digits, check_digits, check_integer
 from mnist_lab.errors import LabError, Stopped
 from mnist_lab.files import find_images, find_recorded
 from mnist_lab.studies.identity import Code, find_unused
-from mnist_lab.studies.record import write_probabilities, write_runs
+from mnist_lab.studies.record import SCORES, write_probabilities, write_runs
 from mnist_lab.studies.results import Results
 from mnist_lab.studies.runs import FIT_SETTINGS, Plan
 
@@ -120,6 +120,7 @@ def run(
         raise study.error(f"{study.build.__name__} has changed since this Study was made: run the Study's cell again")
     *_, plan = run_steps(study, digits, workers, max_minutes, quick, {})
     runs = {c.label: [c.runs[seed] for seed in study.seeds] for c in plan.configurations}
+    plan.refuse_twins({v: r[0][0][SCORES[:6]].to_csv(na_rep=f"{v}") for v, r in runs.items()})  # nan equals no nan
     kept = {label: np.array([probabilities for _, probabilities in runs[label]]) for label in runs if study.keep}
     return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
 

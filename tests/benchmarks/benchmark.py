@@ -1,13 +1,12 @@
 """How fast training is, as ratios to `model.fit` with Keras's defaults, measured in one go on this machine.
 
-    python tests/benchmarks/benchmark.py [PART ...]     default: all, about twenty minutes; let nothing else run
+    python tests/benchmarks/benchmark.py [PART ...]     default: all, about half an hour; let nothing else run
 
-Parts: `epoch`, an epoch of the 1 x 256 MLP with validation, on one thread against Keras's; `study`, five depths, two
-seeds, eight epochs, as processes with start and compilation; `cnn`, an epoch of the CNN with validation, on as many
-threads as Keras's, by two workers at once, and under mixed_bfloat16; `augmented`, the same of the augmented CNN on
-10,000 images, against Keras's ImageDataGenerator feeding `model.fit`; `fast`, networks of 7_fast.ipynb, without
-validation: one epoch of Keras's example by `fit`, which needs several, against the whole training of the last network,
-with and without compiling it, and under mixed_bfloat16.
+Parts, with the networks of the notebooks: `epoch`, an epoch of the MLP with validation, on one thread against Keras's;
+`study`, five depths, two seeds, eight epochs, as processes with start and compilation; `cnn`, an epoch of the CNN with
+validation, on as many threads as Keras's, and by two workers at once; `augmented`, the same of the augmented CNN on
+10,000 images, against Keras's ImageDataGenerator feeding `model.fit`; `fast`, without validation: one epoch of Keras's
+example by `fit`, which needs several, against the whole training of the last network, with and without compiling it.
 """
 
 import json
@@ -40,70 +39,52 @@ def mlp(depth=1):
     return network
 
 
-def cnn(filters=(32, 64), kernel_size=3, dropout=0.25, units=128, warp=False, augmented=False):
-    layers = [lab.RandomWarp(**RANGES, shear_range=SHEAR, seed=0)] if warp else []
-    layers += [keras.layers.Conv2D(number, kernel_size, activation="relu") for number in filters]
-    layers += [keras.layers.MaxPooling2D(2), keras.layers.Dropout(dropout), keras.layers.Flatten()]
-    layers += [keras.layers.Dense(units, activation="relu"), keras.layers.Dropout(0.5)]
-    network = keras.Sequential([keras.Input((28, 28, 1)), *layers, keras.layers.Dense(10, activation="softmax")])
-    optimizer = keras.optimizers.Adam(0.001) if augmented else keras.optimizers.Adadelta(1.0)
-    network.compile(optimizer, "binary_crossentropy" if augmented else "categorical_crossentropy", metrics=["accuracy"])
-    return network
+def build(notebook: str, name: str, *args, **settings):
+    """A network of a notebook."""
+    path, names = Path(__file__).parents[2] / "notebooks" / f"{notebook}.ipynb", {"keras": keras, "lab": lab}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and cell["source"][0].startswith("def "):
+            exec("".join(cell["source"]), names)
+    return names[name](*args, **settings)
 
 
-augmented_cnn = partial(cnn, (64, 64), 5, 0.2, 256, augmented=True)
-
-
-def define(name: str, **settings):
-    """A network of 7_fast.ipynb."""
-    notebook = json.loads((Path(__file__).parents[2] / "notebooks" / "7_fast.ipynb").read_text(encoding="utf-8"))
-    names, texts = {"keras": keras}, ("".join(cell["source"]) for cell in notebook["cells"])
-    exec(next(text for text in texts if text.startswith(f"def {name}(")), names)
-    return names[name](**settings)
-
-
+CNN = partial(build, "2_cnn", "cnn", 3, "Adadelta", 1.0, "categorical_crossentropy")
+AUGMENTED = partial(build, "3_augmentation", "cnn")
+EXAMPLE, FAST = partial(build, "7_fast", "keras_example"), partial(build, "7_fast", "fast", steps=280)
 warm = {}  # what a process holds between its trainings
 
 
-def warm_up(
-    build, form, batch_size, way="ours", one_thread=False, policy="float32", images=50_000, epochs=1, validate=True
-):
-    """Compile, and train once: with our trainer ("ours"), or with it and a network just built each time ("anew").
+def warm_up(network, form, batch_size, way="all threads", images=50_000, epochs=1, validate=True) -> None:
+    """Compile, and train once: with our trainer, on all threads or one, or with all built "anew" each time.
 
     Else by `model.fit`: on arrays ("fit"), or from Keras's generator of 2018 ("warped").
     """
     from mnist_lab.training.backend import tf
     from mnist_lab.training.trainer import Trainer
 
-    if one_thread:
+    if way == "one thread":
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    keras.config.set_dtype_policy(policy)
-    digits, network = lab.load_digits(form), build()
+    digits = lab.load_digits(form)
     train, val = digits.train[:images], digits.val[: images // 5]
-    validation = {"validation_data": (val.x, val.y) if validate else None, "verbose": 0}
-    fit = partial(network.fit, train.x, train.y, batch_size, **validation)
-    if way == "anew":
-        fit = partial(train_anew, build, train, batch_size, epochs)
-    elif way == "ours":
-        evaluate = {"val": val} if validate else {}
-        fit = partial(Trainer(network, train, batch_size).fit, train, epochs=epochs, seed=0, evaluate=evaluate)
-    elif way == "warped":
-        from keras.src.legacy.preprocessing.image import ImageDataGenerator
+    if way in ("fit", "warped"):
+        data = (train.x, train.y, batch_size)
+        if way == "warped":
+            from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-        warp = ImageDataGenerator(**RANGES, shear_range=math.degrees(SHEAR), fill_mode="nearest")
-        fit = partial(network.fit, warp.flow(train.x, train.y, batch_size), **validation)
-    warm["fit"] = fit
-    fit()
-
-
-def train_anew(build, train, batch_size, epochs) -> None:
-    from mnist_lab.training.trainer import Trainer
-
-    Trainer(build(), train, batch_size).fit(train, epochs=epochs, seed=0)
+            warp = ImageDataGenerator(**RANGES, shear_range=math.degrees(SHEAR), fill_mode="nearest")
+            data = (warp.flow(*data),)
+        validation = (val.x, val.y) if validate else None
+        warm["fit"] = partial(network().fit, *data, validation_data=validation, verbose=0)
+    else:
+        options = {"epochs": epochs, "seed": 0, "evaluate": {"val": val} if validate else {}}
+        trainer = Trainer(network(), train, batch_size)
+        anew = way == "anew"
+        warm["fit"] = lambda: (Trainer(network(), train, batch_size) if anew else trainer).fit(train, **options)
+    train_once()
 
 
-def train_epoch() -> None:
+def train_once() -> None:
     warm["fit"]()
 
 
@@ -113,17 +94,17 @@ def start(*args, **options) -> ProcessPoolExecutor:
     return process
 
 
-def time_epoch(processes: list) -> float:
-    """Seconds an epoch, of processes that train at once."""
+def time_training(processes: list) -> float:
+    """Seconds a training, of processes that train at once."""
     began = time.perf_counter()
-    for epoch in [process.submit(train_epoch) for process in processes]:
-        epoch.result()
+    for training in [process.submit(train_once) for process in processes]:
+        training.result()
     return (time.perf_counter() - began) / len(processes)
 
 
-def compare(title: str, ways: dict[str, list], rounds: int) -> None:
+def compare(title: str, rounds: int, ways: dict[str, list]) -> None:
     """Time all ways in turn, and print each against the first, `fit`."""
-    times = [{way: time_epoch(processes) for way, processes in ways.items()} for _ in range(rounds)]
+    times = [{way: time_training(processes) for way, processes in ways.items()} for _ in range(rounds)]
     for way in list(ways)[1:]:
         fit, ours = [t["fit"] for t in times], [t[way] for t in times]
         ratios = sorted(a / b for a, b in zip(fit, ours, strict=True))
@@ -132,15 +113,11 @@ def compare(title: str, ways: dict[str, list], rounds: int) -> None:
         print(f"{title}, {way}: {medians}; ratio {spread}", flush=True)
 
 
-def compare_convolutional(title: str, build, batch_size, fit, **options) -> None:
-    args = build, "image", batch_size
-    ways = {
-        "fit": [fit],
-        "all threads": [start(*args, **options)],
-        "two workers": [start(*args, one_thread=True, **options) for _ in range(2)],
-        "all threads, mixed_bfloat16": [start(*args, policy="mixed_bfloat16", **options)],
-    }
-    compare(title, ways, 5)
+def compare_convolutional(title: str, plain, network, batch_size: int, fit: str, **options) -> None:
+    args = "image", batch_size
+    ways = {"fit": [start(plain, *args, fit, **options)], "all threads": [start(network, *args, **options)]}
+    ways["two workers"] = [start(network, *args, "one thread", **options) for _ in range(2)]
+    compare(title, 5, ways)
 
 
 def train_study(ours: bool) -> None:
@@ -159,23 +136,18 @@ def main(part: str) -> None:
     if part in ("study-ours", "study-fit"):
         train_study(ours=part == "study-ours")
     elif part == "epoch":
-        ways = {"fit": [start(mlp, "flat", 64, "fit")], "one thread": [start(mlp, "flat", 64, one_thread=True)]}
-        compare("an epoch of the MLP", ways, 7)
+        ways = {way: [start(mlp, "flat", 64, way)] for way in ("fit", "one thread")}
+        compare("an epoch of the MLP", 7, ways)
     elif part == "cnn":
-        compare_convolutional("an epoch of the CNN", cnn, 128, start(cnn, "image", 128, "fit"))
+        compare_convolutional("an epoch of the CNN", CNN, CNN, 128, "fit")
     elif part == "augmented":
-        fit = start(augmented_cnn, "image", 64, "warped", images=10_000)
-        compare_convolutional("an augmented epoch", partial(augmented_cnn, warp=True), 64, fit, images=10_000)
+        network = partial(AUGMENTED, RANGES | {"shear_range": SHEAR})
+        compare_convolutional("an augmented epoch", partial(AUGMENTED, {}), network, 64, "warped", images=10_000)
     elif part == "fast":
-        args, options = ("image", 256), {"images": 35_840, "epochs": 2, "validate": False}
-        start_fast = partial(start, partial(define, "fast", steps=280), *args, **options)
-        ways = {
-            "fit": [start(partial(define, "keras_example"), "image", 128, "fit", validate=False)],
-            "compiled": [start_fast()],
-            "compiled anew": [start_fast(way="anew")],
-            "compiled, mixed_bfloat16": [start_fast(policy="mixed_bfloat16")],
-        }
-        compare("an epoch of Keras's example against the whole training of the fast network", ways, 9)
+        options = {"images": 35_840, "epochs": 2, "validate": False}
+        ways = {"fit": [start(EXAMPLE, "image", 128, "fit", validate=False)]}
+        ways |= {way: [start(FAST, "image", 256, way, **options)] for way in ("all threads", "anew")}
+        compare("an epoch of Keras's example against the whole training of the fast network", 9, ways)
     elif part == "study":
         seconds = []
         for way in ("fit", "ours"):
