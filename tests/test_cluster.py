@@ -111,6 +111,13 @@ def test_a_cluster_that_would_not_give_the_same_bits_is_refused_in_one_line(thre
         check_workers(Client())
 
 
+def test_a_worker_that_comes_later_with_other_packages_is_named(cluster, monkeypatch):
+    monkeypatch.setattr("mnist_lab.training.cluster.name_packages", lambda: "python 3.8")
+    message = r"a worker of .* has python 3\.1.*; it needs python 3\.8"
+    with cluster.client.as_current(), pytest.raises(LabError, match=message):
+        list(train_on_cluster(cluster.client, iter([(max, (1, 2), {})]), 1))
+
+
 def test_an_address_without_a_scheduler_is_one_line(monkeypatch):
     monkeypatch.setenv("MNIST_LAB_CLUSTER", "tcp:/host")
     with pytest.raises(LabError, match="cluster tcp:/host: no Dask scheduler found there"):

@@ -3,9 +3,9 @@
     python tests/benchmarks/benchmark.py [PART ...]     default: all, about half an hour; let nothing else run
 
 Parts, with the networks of the notebooks: `epoch`, an epoch of the MLP with validation, on one thread against Keras's;
-`study`, five depths, two seeds, eight epochs, as processes with start and compilation; `cnn`, an epoch of the CNN with
-validation, on as many threads as Keras's, and by two workers at once; `augmented`, the same of the augmented CNN on
-10,000 images, against Keras's ImageDataGenerator feeding `model.fit`; `fast`, without validation: one epoch of Keras's
+`study`, five depths, two seeds, eight epochs, as processes with start and compilation; `cnn`, an epoch of the CNN on
+10,000 images with validation, on as many threads as Keras's, and by two workers at once; `augmented`, the same of the
+augmented CNN, against Keras's ImageDataGenerator feeding `model.fit`; `fast`, without validation: one epoch of Keras's
 example by `fit`, which needs several, against the whole training of the last network, with and without compiling it.
 """
 
@@ -113,10 +113,10 @@ def compare(title: str, rounds: int, ways: dict[str, list]) -> None:
         print(f"{title}, {way}: {medians}; ratio {spread}", flush=True)
 
 
-def compare_convolutional(title: str, plain, network, batch_size: int, fit: str, **options) -> None:
-    args = "image", batch_size
-    ways = {"fit": [start(plain, *args, fit, **options)], "all threads": [start(network, *args, **options)]}
-    ways["two workers"] = [start(network, *args, "one thread", **options) for _ in range(2)]
+def compare_convolutional(title: str, plain, network, batch_size: int, fit: str) -> None:
+    args, few = ("image", batch_size), {"images": 10_000}
+    ways = {"fit": [start(plain, *args, fit, **few)], "all threads": [start(network, *args, **few)]}
+    ways["two workers"] = [start(network, *args, "one thread", **few) for _ in range(2)]
     compare(title, 5, ways)
 
 
@@ -142,7 +142,7 @@ def main(part: str) -> None:
         compare_convolutional("an epoch of the CNN", CNN, CNN, 128, "fit")
     elif part == "augmented":
         network = partial(AUGMENTED, RANGES | {"shear_range": SHEAR})
-        compare_convolutional("an augmented epoch", partial(AUGMENTED, {}), network, 64, "warped", images=10_000)
+        compare_convolutional("an augmented epoch", partial(AUGMENTED, {}), network, 64, "warped")
     elif part == "fast":
         options = {"images": 35_840, "epochs": 2, "validate": False}
         ways = {"fit": [start(EXAMPLE, "image", 128, "fit", validate=False)]}

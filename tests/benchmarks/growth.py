@@ -11,10 +11,11 @@ import resource
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
+
+from joblib import Parallel, delayed
 
 import mnist_lab as lab
 from mnist_lab import keras
@@ -38,14 +39,9 @@ def wait(seconds: float, times: list, name: str, jobs: list, count: int, *option
         history = {metric: [random.random() for _ in range(EPOCHS)] for metric in (*SCORES, "seconds")}
         return *job, history | {"machine": [""] * (EPOCHS - 1) + ["a machine"]}, None
 
-    with ThreadPoolExecutor(count) as pool:
-        if not seconds:
-            results = map(train, jobs)
-        else:
-            results = (future.result() for future in as_completed([pool.submit(train, job) for job in jobs]))
-        for result in results:
-            times.append(time.perf_counter())
-            yield result
+    for result in Parallel(count, "threading", return_as="generator_unordered")(delayed(train)(job) for job in jobs):
+        times.append(time.perf_counter())
+        yield result
 
 
 def run(runs: int, count: int, seconds: float) -> list[float]:
