@@ -71,9 +71,8 @@ def replace_file(path: Path, content: bytes) -> None:
         raise LabError(f"{path}: cannot be written ({error.strerror or error}); the old file is unchanged") from None
 
 
-def append_file(path: Path, content: bytes) -> None:
-    """Add to the end of a file. Raises OSError, and leaves the file as it was, where that fails."""
-    size = path.stat().st_size
+def append_file(path: Path, content: bytes, size: int) -> None:
+    """Add to the end of a file of this size. Raises OSError, and leaves the file as it was, where that fails."""
     try:
         _write(path, "ab", content)
     except OSError:

@@ -75,10 +75,10 @@ def test_neither_stop_nor_a_kill_in_jupyter_loses_a_run_or_leaves_a_worker(proje
 
         client.execute(RUN.replace("EPOCHS", "(2, 3, 100_000)"))
         wait_for(lambda: record.read_text() != first)
-        workers = find_workers(kernel)
-        assert len(workers) == 2
+        started = find_workers(kernel)
+        assert len(started) == 2
         os.kill(kernel, signal.SIGKILL)
-        wait_for(lambda: not any(map(psutil.pid_exists, workers)), seconds=10)
+        wait_for(lambda: not any(map(psutil.pid_exists, started)), seconds=10)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

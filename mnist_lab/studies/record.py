@@ -112,18 +112,18 @@ def write_runs(path: Path, runs: Iterable[pd.DataFrame], only: bool = False) -> 
     new = {run["key"].iloc[0]: run for run in runs}
     text = _format(*new.values())
     read_record(f"a run was not saved to {path}; its table", text)
-    header, body = text.split("\n", 1)
+    header, body = text.encode().split(b"\n", 1)
     with lock(path):
         size = path.stat().st_size if path.exists() else 0
         keys = _known.pop((path.resolve(), header, size), None)
-        if keys is None:  # of a record to which these rows can be appended as they are
-            first, *lines = path.read_bytes().decode("latin-1").split("\n") if size else [""]
-            keys = {line[:16] for line in lines} if first == header and lines[-1:] == [""] else None
+        if keys is None and not only:  # of a record to which these rows can be appended as they are
+            first, *lines = path.read_bytes().split(b"\n") if size else [b""]
+            keys = {line[:16].decode("latin-1") for line in lines} if first == header and lines[-1:] == [b""] else None
         if only or keys is None or keys & new.keys():
             replace_file(path, (text if only else _format(*(split_runs(read_record(path)) | new).values())).encode())
         else:  # a long record is neither read nor written anew for each run
-            append_file(path, body.encode())
-            _known[path.resolve(), header, path.stat().st_size] = keys | new.keys()
+            append_file(path, body, size)
+            _known[path.resolve(), header, size + len(body)] = keys | new.keys()
 
 
 def _format(*runs: pd.DataFrame) -> str:

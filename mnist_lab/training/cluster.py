@@ -17,6 +17,7 @@ from joblib.parallel import get_active_backend
 from mnist_lab.errors import LabError
 
 
+@cache
 def name_packages() -> str:
     """The versions that the bits of a run depend on."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))

@@ -59,12 +59,11 @@ def warm_up(network, form, batch_size, way="all threads", images=50_000, epochs=
 
     Else by `model.fit`: on arrays ("fit"), or from Keras's generator of 2018 ("warped").
     """
-    from mnist_lab.training.backend import tf
     from mnist_lab.training.trainer import Trainer
+    from mnist_lab.training.workers import prepare_process
 
     if way == "one thread":
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        prepare_process()
     digits = lab.load_digits(form)
     train, val = digits.train[:images], digits.val[: images // 5]
     if way in ("fit", "warped"):
