@@ -20,8 +20,6 @@ def run(names: list[str], mode: str, workers: int | None, cluster: str | None) -
     stops: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):  # noted only, so that nothing interrupts the end of the kernels
         signal.signal(number, lambda number, frame: stops.append(number))
-    # jsonschema imports this where it can, which takes 2 s, and needs it only for addresses in other alphabets
-    sys.modules.setdefault("rfc3987_syntax", None)
     from mnist_lab.execute import execute
 
     given = {"MNIST_LAB_MODE": mode, "MNIST_LAB_WORKERS": workers, "MNIST_LAB_CLUSTER": cluster}
@@ -48,9 +46,7 @@ def clean() -> None:
     paths = sorted(p for p in find_images().glob("*.local.*") if p.suffix in (".csv", ".npz", ".json", ".png", ".svg"))
     for path in paths:
         path.unlink()
-        print(f"removed {path}")
-    if not paths:
-        print("nothing to remove: no img/*.local.*")
+    print("\n".join(f"removed {path}" for path in paths) or "nothing to remove: no img/*.local.*")
     if shutil.which("git"):
         status = ["git", "status", "--short", "img", "notebooks"]
         changed = subprocess.run(status, cwd=find_project(), capture_output=True, text=True).stdout

@@ -31,10 +31,9 @@ class _Client(NotebookClient):
     def __init__(self, path: Path, stops: list[int], dry: bool):
         self.path, self.stops = path, stops
         self.text, notebook = read_notebook(path)
-        notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        notebook.metadata["language_info"] = {"name": "python"}  # without the version of this machine
-        options = {"allow_errors": dry, "record_timing": False, "extra_arguments": ["--log-level=CRITICAL"]}
-        super().__init__(notebook, coalesce_streams=True, **options)  # printed text arrives in pieces, by the clock
+        # this environment's kernel, whatever the notebook names; and printed text as one, since it arrives in pieces
+        options = {"kernel_name": "python3", "coalesce_streams": True, "extra_arguments": ["--log-level=CRITICAL"]}
+        super().__init__(notebook, allow_errors=dry, record_timing=False, **options)
 
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] != "stream" or msg["content"]["name"] != "stderr":

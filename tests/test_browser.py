@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import platform
 import re
 import shutil
 import socket
@@ -91,6 +92,9 @@ def run_all(page, name):
     """Open a notebook, run all its cells, save it, and look at the saved file."""
     open_notebook(page, name)
     before = (path := page.folder / name).stat().st_mtime_ns
+    version = json.loads(path.read_text())["metadata"]["language_info"]["version"]  # JupyterLab writes that of its own
+    changed = page.evaluate("() => jupyterapp.shell.currentWidget.context.model.dirty")
+    assert not changed or version != platform.python_version()
     run(page, "Run All Cells")
     wait_until_idle(page)
     assert page.locator("details[open]").count() == 0

@@ -152,9 +152,9 @@ def test_a_folder_that_cannot_be_written_is_named_before_training(few, project, 
 
 
 def test_a_file_that_is_no_record_is_named_and_does_not_stop_a_study(few, project, monkeypatch):
-    (project / "img" / "grades.csv").write_text("name,grade\nme,1\n")
+    (project / "img" / "grades.csv").write_text("name,grade\nJosé,1\n", encoding="latin-1")
     monkeypatch.setenv("MNIST_LAB_MODE", "replay")
-    with pytest.raises(LabError, match=r"missing .*; not searched: .*grades\.csv, line 1: must name .*; train"):
+    with pytest.raises(LabError, match=r"missing .*; not searched: .*grades\.csv, line 2: not UTF-8; .*; train"):
         run(make_study(), few)
 
 

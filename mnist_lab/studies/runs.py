@@ -15,6 +15,7 @@ from joblib import Parallel, delayed
 
 from mnist_lab.data import Digits, cut_digits, digest_digits
 from mnist_lab.errors import LabError
+from mnist_lab.files import read_text
 from mnist_lab.studies import record as files
 from mnist_lab.studies.identity import Code, describe_run, digest, find_difference, find_key, is_close
 from mnist_lab.training.cluster import check_workers, find_client
@@ -85,26 +86,16 @@ class Plan:
         return min(find_difference({"study": self.study.name, **first.description}, one) for one in own)[1]
 
     def find(self, own: list[Path]) -> None:
-        """Look for the runs: by source in the study's own files, then in those of others, then by key and probe."""
+        """Look for the runs: by source in the study's own files and then in others; by key and probe in its own."""
         by_key: dict[str, list[tuple]] = {}
         for path in dict.fromkeys([*own, *(path for one in own for path in sorted(one.parent.glob("*.csv")))]):
-            # seconds of another session do not compare, and a local run is not a recorded one
-            borrowed = not self.study.timing and not (self.recording and path.name.endswith(".local.csv"))
-            if not self.missing() or not (path in own or borrowed):
-                continue
-            try:
-                found = files.read_runs(path, self.study.keep)
-            except LabError as error:
-                if path in own:
-                    raise
-                self.notes.append(f"not searched: {error}")
-                continue
+            found = self._read(path, path in own, {c.source for c, _ in self.missing()})
             by_source = {(run[0]["source"].iloc[-1], run[0]["seed"].iloc[0]): run for run in reversed(found)}
             missing = [(c, seed) for c, seed in self.missing() if (c.source, seed) in by_source]
             for c, seed in missing:
                 c.add(seed, *by_source[c.source, seed])
             self.found[path] = len(missing)
-            for run in found:
+            for run in found if path in own else ():
                 by_key.setdefault(run[0]["key"].iloc[0], []).append(run)
         self._build(list(dict.fromkeys(c for c, _ in self.missing())))
         for c, seed in self.missing():
@@ -117,6 +108,20 @@ class Plan:
                 fault = "Keras describes it as the recorded network, but its first losses or weight norms differ"
                 self.notes.append(f"{self.study.vary} {c.label}: {fault}")
                 c.key = digest(c.key, c.source)
+
+    def _read(self, path: Path, own: bool, sources: set[str]) -> list[tuple]:
+        """The runs of the study's own record; those of another if one of `sources` is there, since parsing is slow."""
+        # seconds of another session do not compare, and a local run is not a recorded one
+        unusable = self.study.timing or (self.recording and path.name.endswith(".local.csv"))
+        try:
+            text = "" if own or unusable or not sources else read_text(path)
+            useful = any(own or one in text for one in sources)
+            return files.read_runs(path, self.study.keep) if useful else []
+        except LabError as error:
+            if own:
+                raise
+            self.notes.append(f"not searched: {error}")
+            return []
 
     def _build(self, configurations: list[Configuration]) -> None:
         """Build each model once: to see that it can be trained, and to know its key and its probe."""
