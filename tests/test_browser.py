@@ -1,4 +1,4 @@
-"""A student's ten minutes in JupyterLab, in a real browser."""
+"""A student's ten minutes in JupyterLab, in a real browser. MNIST_LAB_BROWSER names the notebooks that are opened."""
 
 import json
 import math
@@ -105,8 +105,9 @@ def run_all(page, name):
     assert not [cell["source"] for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
 
 
-def test_a_notebook_runs_from_top_to_bottom_and_its_answers_stay_folded(page):
-    run_all(page, "1_mlp.ipynb")  # nbval runs the others
+@pytest.mark.parametrize("name", os.environ.get("MNIST_LAB_BROWSER", "1_mlp").split())  # nbval runs the others
+def test_a_notebook_runs_from_top_to_bottom_and_its_answers_stay_folded(name, page):
+    run_all(page, f"{name}.ipynb")
 
 
 def test_a_run_is_watched_stopped_and_resumed(page):

@@ -1,7 +1,5 @@
 import functools
-import random
 
-import numpy as np
 import pytest
 from networks import make_network
 
@@ -49,11 +47,3 @@ def test_a_model_or_layer_that_the_builder_keeps_is_refused(few):
     for build in (functools.cache(make_network), lambda: make_network(dense), lambda: make_network(dropout)):
         with pytest.raises(LabError, match=r"study x: build.. returned a .*layer that it had returned before"):
             start(build, few)
-
-
-def test_the_users_own_random_numbers_go_on_where_they_were():
-    np.random.seed(1)
-    random.seed(1)
-    with seeded(1):
-        np.random.rand(), random.random()
-    assert (np.random.randint(1000), random.randint(0, 1000)) == (37, 137)

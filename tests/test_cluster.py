@@ -8,8 +8,8 @@ import threading
 import time
 
 import joblib
+import networks
 import pandas as pd
-import program
 import pytest
 from hosts import ADDRESS, HOSTS, Cluster
 
@@ -37,7 +37,7 @@ def cluster(tmp_path_factory):
 
 
 def test_runs_have_the_bits_of_this_machine_on_a_cluster(cluster, project, monkeypatch, capsys):
-    study, record = Study("s", program.build, SETTINGS, "units", (4,), range(2)), project / "img" / "s.local.csv"
+    study, record = Study("s", networks.build, SETTINGS, "units", (4,), range(2)), project / "img" / "s.local.csv"
 
     def train():
         record.unlink(missing_ok=True)
@@ -78,7 +78,7 @@ def test_what_a_host_that_vanishes_was_doing_is_done_elsewhere_and_once(cluster)
 
 def test_stop_leaves_nothing_running_on_the_cluster(cluster, project):
     cluster.client.wait_for_workers(3, timeout=60)
-    endless = Study("s", program.build, SETTINGS | {"units": 4}, "epochs", (10**6,), range(3))
+    endless = Study("s", networks.build, SETTINGS | {"units": 4}, "epochs", (10**6,), range(3))
     digits, began = load_digits("flat"), time.monotonic()
     threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(Stopped, match="0 of 3 runs"), distributed.Client(ADDRESS), joblib.parallel_config("dask"):

@@ -41,15 +41,6 @@ def test_each_stroke_is_predicted_raw_or_centred(shape):
     assert (pad.picture, pad.probabilities) == (b"", [])
 
 
-def test_where_nobody_can_draw_a_picture_is_shown(monkeypatch):
-    monkeypatch.setenv("MNIST_LAB_MODE", "local")
-    assert "application/vnd.jupyter.widget-view+json" in make_pad()._repr_mimebundle_()[0]
-    monkeypatch.setenv("MNIST_LAB_MODE", "replay")
-    shown = make_pad()._repr_mimebundle_()["text/html"]
-    assert shown.startswith("<details>")  # a reader predicts first
-    assert "raw: predicted" in shown
-
-
 def test_without_anywidget_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(draw, "AnyWidget", object)
     with pytest.raises(LabError, match="DigitPad needs the package anywidget: pip install anywidget"):

@@ -34,11 +34,8 @@ def find_rise(curves):
 
 def by_median(d):
     k = next(k for k in range(len(d)) if binom.cdf(k, len(d), 0.5) > 0.025)
-    return (
-        np.sort(d)[k - 1],
-        np.sort(d)[-k],
-        lambda limit, side: binom.cdf((side * d > side * limit).sum(), len(d), 0.5),
-    )
+    low, high = np.sort(d)[[k - 1, -k]]
+    return low, high, lambda limit, side: binom.cdf((side * d > side * limit).sum(), len(d), 0.5)
 
 
 def decide(*claims, limit=0, four=False):

@@ -9,18 +9,6 @@ from mnist_lab.judging.stats import Estimate
 from mnist_lab.studies.results import Results
 
 
-@pytest.fixture
-def results():
-    """Two values, three seeds, two epochs; the validation accuracies of value 5 are 98.0 to 98.2 %, then 0.3 higher."""
-
-    def make_run(value, seed):
-        accuracy = 0.97 + 0.002 * value + 0.001 * seed + np.array([0, 0.003])
-        scores = {"val_accuracy": accuracy, "clean_accuracy": accuracy + 0.005}
-        return pd.DataFrame(scores | {"val_loss": 1 - accuracy, "clean_loss": 0.9 - accuracy / 2})
-
-    return Results("s", "depth", {value: [make_run(value, seed) for seed in range(3)] for value in (1, 5)})
-
-
 def test_curves_show_a_line_per_value_and_a_dot_per_seed(results):
     curves, seeds = plots.plot_curves(results, "hidden layers", training=True).axes[:2]
     names = ["1, validation", "5, validation", "1, training", "5, training"]

@@ -1,23 +1,10 @@
 import numpy as np
-import pandas as pd
 import pytest
 from records import A, B, C, make_run
 
 from mnist_lab.errors import LabError
 from mnist_lab.studies.record import write_runs
 from mnist_lab.studies.results import Results, read_results, spread
-
-
-@pytest.fixture
-def results():
-    """Two values, three seeds, two epochs; the accuracies of value 5 lie 0.008 above those of value 1."""
-
-    def make_table(value, seed):
-        accuracy = 0.97 + 0.002 * value + 0.001 * seed + np.array([0, 0.003])
-        test = [np.nan, accuracy[1] - 0.1]
-        return pd.DataFrame({"val_accuracy": accuracy, "val_loss": 1 - accuracy, "test_accuracy": test})
-
-    return Results("s", "depth", {value: [make_table(value, seed) for seed in range(3)] for value in (1, 5)})
 
 
 def test_a_metric_that_was_not_recorded_is_refused(results):
@@ -35,9 +22,9 @@ def test_a_table_shows_rounded_percent_and_what_all_runs_have(results):
     line = repr(results.table("val_accuracy", "test_accuracy")).splitlines()[2]
     assert line.split() == ["1", "3", "97.60", "±", "0.10", "87.60", "±", "0.10"]
     assert spread(np.array([0.5])) == "0.50"  # of one seed
-    assert results.table().shape == (2, 3)
+    assert results.table().shape == (2, 5)
     without = [run.assign(val_accuracy=np.nan) for run in results.runs[1]]
-    assert Results("s", "depth", {1: without, 5: results.runs[5]}).table().shape == (2, 2)
+    assert Results("s", "depth", {1: without, 5: results.runs[5]}).table().shape == (2, 4)
 
 
 def test_results_of_a_record_hold_runs_of_one_kind(project):

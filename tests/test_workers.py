@@ -4,7 +4,7 @@ import signal
 import time
 from threading import Thread, Timer
 
-import program
+import networks
 import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
@@ -88,10 +88,10 @@ def test_neither_stop_nor_a_kill_in_jupyter_loses_a_run_or_leaves_a_worker(proje
 
 def test_a_failed_study_does_not_end_the_workers_of_the_next(project):
     """A notebook keeps the last error, and with it what the failed study had started, until the next error."""
-    study = Study("s", program.build, {}, vary="units", over=(4,), seeds=(0,))
+    study = Study("s", networks.build, {}, vary="units", over=(4,), seeds=(0,))
     with pytest.raises(LabError, match="max_minutes") as error:
-        run(study, program.load_few(), workers=2, max_minutes=0)
-    run(study, program.load_few(), workers=2)
+        run(study, networks.load_few(), workers=2, max_minutes=0)
+    run(study, networks.load_few(), workers=2)
     started = find_workers(os.getpid())
     del error
     gc.collect()
@@ -99,10 +99,10 @@ def test_a_failed_study_does_not_end_the_workers_of_the_next(project):
 
 
 def test_a_worker_gets_the_users_modules_as_they_are_now(project, monkeypatch):
-    """A worker imports program.py anew, where METRICS are others."""
-    monkeypatch.setattr(program, "METRICS", ["accuracy", "mae"])
-    study = Study("s", program.build, {}, vary="units", over=(4,), seeds=(0,))
-    assert run(study, program.load_few(), workers=2).curves("val_mae")[4].shape == (1, 1)
+    """A worker imports networks.py anew, where METRICS are others."""
+    monkeypatch.setattr(networks, "METRICS", ["accuracy", "mae"])
+    study = Study("s", networks.build, {}, vary="units", over=(4,), seeds=(0,))
+    assert run(study, networks.load_few(), workers=2).curves("val_mae")[4].shape == (1, 1)
 
 
 def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project):
@@ -111,11 +111,11 @@ def test_a_worker_that_is_killed_is_one_line_and_finished_runs_are_kept(project)
     def fatal(noise):
         if noise == 0.3 and os.getpid() != test_process:
             os._exit(9)  # as the system does when memory runs out
-        return program.build(4, noise)
+        return networks.build(4, noise)
 
     study = Study("s", fatal, {}, vary="noise", over=(0.1, 0.3), seeds=(0,))
     with pytest.raises(LabError, match=r"s: a worker was killed \(too little memory\?\); .* fewer workers") as error:
-        run(study, program.load_few(), workers=1)
+        run(study, networks.load_few(), workers=1)
     assert "\n" not in str(error.value)
     assert set(read_record(project / "img" / "s.local.csv")["value"]) == {"0.1"}
 

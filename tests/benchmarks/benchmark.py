@@ -1,12 +1,13 @@
 """How fast training is, as ratios to `model.fit` with Keras's defaults, measured in one go on this machine.
 
-    python tests/benchmarks/benchmark.py [PART ...]     default: all, about half an hour; let nothing else run
+    python tests/benchmarks/benchmark.py [PART ...]     default: all, about an hour; let nothing else run
 
 Parts, with the networks of the notebooks: `epoch`, an epoch of the MLP with validation, on one thread against Keras's;
 `study`, five depths, two seeds, eight epochs, as processes with start and compilation; `cnn`, an epoch of the CNN on
 10,000 images with validation, on as many threads as Keras's, and by two workers at once; `augmented`, the same of the
 augmented CNN, against Keras's ImageDataGenerator feeding `model.fit`; `fast`, without validation: one epoch of Keras's
-example by `fit`, which needs several, against the whole training of the last network, with and without compiling it.
+example by `fit`, which needs several, against the whole training of the last network, with and without compiling it;
+`agreement`, whether training is as good as `fit`: the MLP, eight epochs, two times twenty seeds each way.
 """
 
 import json
@@ -22,32 +23,33 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+from joblib import Parallel, delayed
+
 import mnist_lab as lab
 from mnist_lab import keras
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests" / "helpers"))
+from cells import define  # noqa: E402
 
 RANGES = {"rotation_range": 9, "width_shift_range": 0.1, "height_shift_range": 0.1, "zoom_range": 0.15}
 SHEAR = 0.22  # radian
 
 
-def mlp(depth=1):
-    network = keras.Sequential([keras.Input((784,))])
-    for _ in range(depth):
-        network.add(keras.layers.Dense(256, activation="sigmoid"))
-        network.add(keras.layers.Dropout(0.2))
-    network.add(keras.layers.Dense(10, activation="softmax"))
-    network.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", metrics=["accuracy"])
-    return network
+def read_functions(notebook: str) -> dict:
+    """The functions that a notebook defines."""
+    cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return define("\n\n".join(text for text in texts if text.startswith("def ")), keras=keras, lab=lab)
 
 
 def build(notebook: str, name: str, *args, **settings):
     """A network of a notebook."""
-    path, names = Path(__file__).parents[2] / "notebooks" / f"{notebook}.ipynb", {"keras": keras, "lab": lab}
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code" and cell["source"][0].startswith("def "):
-            exec("".join(cell["source"]), names)
-    return names[name](*args, **settings)
+    return read_functions(notebook)[name](*args, **settings)
 
 
+MLP = partial(build, "1_mlp", "mlp")
 CNN = partial(build, "2_cnn", "cnn", 3, "Adadelta", 1.0, "categorical_crossentropy")
 AUGMENTED = partial(build, "3_augmentation", "cnn")
 EXAMPLE, FAST = partial(build, "7_fast", "keras_example"), partial(build, "7_fast", "fast", steps=280)
@@ -126,16 +128,38 @@ def train_study(ours: bool) -> None:
         for depth, seed in ((depth, seed) for depth in range(1, 6) for seed in range(2)):
             keras.utils.set_random_seed(seed)
             val = digits.val.x, digits.val.y
-            mlp(depth).fit(digits.train.x, digits.train.y, 64, epochs=8, validation_data=val, verbose=0)
+            MLP(depth).fit(digits.train.x, digits.train.y, 64, epochs=8, validation_data=val, verbose=0)
         return
+    mlp = read_functions("1_mlp")["mlp"]
     lab.run(lab.Study("benchmark", mlp, {"batch_size": 64, "epochs": 8}, "depth", range(1, 6), range(2)), digits)
+
+
+def train_seed(ours: bool, seed: int) -> dict[str, list]:
+    from mnist_lab.training.trainer import Trainer
+    from mnist_lab.training.workers import prepare_process
+
+    prepare_process()
+    keras.utils.set_random_seed(seed)
+    digits, network = lab.load_digits("flat"), MLP()
+    train, val = digits.train, digits.val
+    if ours:
+        return Trainer(network, train, 64).fit(train, epochs=8, seed=seed, evaluate={"val": val})
+    return network.fit(train.x, train.y, 64, epochs=8, validation_data=(val.x, val.y), verbose=0).history
+
+
+def compare_accuracy(seeds: range) -> None:
+    """Print the differences at the last epoch, from the same first weights."""
+    histories = Parallel(2)(delayed(train_seed)(ours, seed) for seed in seeds for ours in (True, False))
+    for metric, scale, unit in (("accuracy", 100, "pp"), ("val_accuracy", 100, "pp"), ("val_loss", 1000, "/ 1000")):
+        values = scale * np.array([history[metric][-1] for history in histories])  # ours and Keras's in turn
+        print(f"seeds from {seeds[0]}, {metric}: ours − fit {lab.difference(values[::2], values[1::2])} {unit}")
 
 
 def main(part: str) -> None:
     if part in ("study-ours", "study-fit"):
         train_study(ours=part == "study-ours")
     elif part == "epoch":
-        ways = {way: [start(mlp, "flat", 64, way)] for way in ("fit", "one thread")}
+        ways = {way: [start(MLP, "flat", 64, way)] for way in ("fit", "one thread")}
         compare("an epoch of the MLP", 7, ways)
     elif part == "cnn":
         compare_convolutional("an epoch of the CNN", CNN, CNN, 128, "fit")
@@ -147,6 +171,9 @@ def main(part: str) -> None:
         ways = {"fit": [start(EXAMPLE, "image", 128, "fit", validate=False)]}
         ways |= {way: [start(FAST, "image", 256, way, **options)] for way in ("all threads", "anew")}
         compare("an epoch of Keras's example against the whole training of the fast network", 9, ways)
+    elif part == "agreement":
+        compare_accuracy(range(20))
+        compare_accuracy(range(20, 40))
     elif part == "study":
         seconds = []
         for way in ("fit", "ours"):
@@ -160,5 +187,5 @@ def main(part: str) -> None:
 
 
 if __name__ == "__main__":
-    for one in sys.argv[1:] or ["epoch", "study", "cnn", "augmented", "fast"]:
+    for one in sys.argv[1:] or ["epoch", "study", "cnn", "augmented", "fast", "agreement"]:
         main(one)

@@ -14,8 +14,8 @@ def ip(*args: object, check: bool = True) -> None:
 class Cluster:
     """A context manager. Raises OSError or CalledProcessError where it cannot be made."""
 
-    def __init__(self, folder, threads: int = 1):
-        self.folder, self.threads, self.programs = folder, threads, {}
+    def __init__(self, folder):
+        self.folder, self.programs = folder, {}
 
     def __enter__(self) -> "Cluster":
         self.remove()  # what a test that was killed has left
@@ -35,7 +35,7 @@ class Cluster:
 
     def start(self, host: int) -> None:
         command = ["scheduler", "--host", "10.77.7.1"] if host == 1 else ["worker", ADDRESS]
-        command += ["--nthreads", str(self.threads), "--name", f"lab-{host}"] * (host > 1) + ["--no-dashboard"]
+        command += ["--nthreads", "1", "--name", f"lab-{host}"] * (host > 1) + ["--no-dashboard"]
         with open(self.folder / f"host-{host}.log", "a") as log:
             command = ["ip", "netns", "exec", f"lab-{host}", sys.executable, "-m", "dask", *command]
             self.programs[host] = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
