@@ -60,10 +60,10 @@ class DigitPad(AnyWidget):
         self.observe(self._predict, ["pixels", "centred"])
 
     def _predict(self, change) -> None:
-        drawing = np.frombuffer(self.pixels, np.uint8).reshape(140, 140) / np.float32(255)
-        if not drawing.any():
+        if not any(self.pixels):  # nothing is drawn
             self.picture, self.probabilities = b"", []
             return
+        drawing = np.frombuffer(self.pixels, np.uint8).reshape(140, 140) / np.float32(255)
         picture = center_digit(drawing) if self.centred else drawing.reshape(28, 5, 28, 5).mean(axis=(1, 3))
         self.picture = np.round(255 * picture).astype(np.uint8).tobytes()
         self.probabilities = self.predict(picture).tolist()

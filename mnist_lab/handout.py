@@ -16,11 +16,10 @@ def write_handouts(names: list[str]) -> None:
 
     Pages need no network. `names` are paths of notebooks; without any, all. Raises LabError for what is not a notebook.
     """
-    folder = find_project() / "handouts"
-    paths = find_notebooks(names)
+    folder, paths = find_project() / "handouts", find_notebooks(names)
     exporter = HTMLExporter(template_name="handout", extra_template_basedirs=[f"{Path(__file__).parent}/templates"])
     for path in paths:
-        student = remove_solutions(notebook := read_notebook(path)[1])
+        student = remove_solutions(notebook := nbformat.v4.upgrade(read_notebook(path)[1]))
         for kind, version in (("solutions", notebook), ("student", student)):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             page = exporter.from_notebook_node(version, {"metadata": {"name": path.stem}})[0]

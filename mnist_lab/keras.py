@@ -2,7 +2,7 @@
 
 
 def __getattr__(name: str):
-    if name.startswith("__"):  # asked by Python about this module, not by a notebook about Keras
+    if name.startswith("__") and name != "__version__":  # Python asks it of this module
         raise AttributeError(name)
     from mnist_lab.training.backend import keras
 

@@ -38,17 +38,13 @@ class RandomWarp(keras.layers.Layer):
                 raise LabError(f"RandomWarp: {name} must be a number from 0 to {LIMITS[name]} (got {value!r})")
             self.ranges[name] = float(value)
         self.supports_jit = False  # XLA has no affine transform, and on a GPU Keras would try it unasked
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed, self.seed_generator = seed, keras.random.SeedGenerator(seed)
 
     def call(self, images, training=False):
         if not training:
             return images
-        count, (height, width) = ops.shape(images)[0], images.shape[1:3]
-        m = self.draw_matrices(count, height, width)
-        eight = [m[:, row, column] for row in (0, 1) for column in (0, 1, 2)] + [ops.zeros((count,), "float32")] * 2
+        matrices = ops.reshape(self.draw_matrices(ops.shape(images)[0], *images.shape[1:3]), (-1, 9))[:, :8]
         exact = ops.cast(images, "float32")  # a coarser kind of number would round coordinates
-        matrices = ops.stack(eight, axis=1)
         warped = ops.image.affine_transform(exact, matrices, "bilinear", "nearest", data_format="channels_last")
         return ops.cast(warped, self.compute_dtype)
 

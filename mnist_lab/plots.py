@@ -67,7 +67,7 @@ def plot_gap(results: Results, label: str | None = None) -> Figure:
     title, label = "training (evaluation mode) −\nvalidation accuracy (pp)", label or results.vary
     _draw_curves(axes, {value: 100 * (clean[value] - validation[value]) for value in clean}, title, label)
     axes.axhline(0, color="black", linewidth=1)
-    axes.set_title("mean over seeds ± 1 standard deviation")
+    axes.set_title("each seed, and their mean" if len(clean) == 1 else "mean over seeds ± 1 standard deviation")
     figure.legend(*axes.get_legend_handles_labels(), title=label, loc="outside right upper")
     return figure
 
@@ -174,7 +174,7 @@ def plot_gallery(x: np.ndarray, y: np.ndarray, probabilities: np.ndarray, seed: 
 
 def _describe(axes, title: str, label: str, last: dict[object, np.ndarray]) -> None:
     """Add a sentence to the text of a figure: the mean of each value's seeds at the last epoch."""
-    ends = ", ".join(f"{value}: {seeds.mean():.{4 if title.endswith('loss') else 2}f}" for value, seeds in last.items())
+    ends = ", ".join(f"{value}: {seeds.mean():.{4 if 'loss' in title else 2}f}" for value, seeds in last.items())
     seeds = ", mean over seeds" * (max(map(len, last.values())) > 1)
     sentence = f"{' '.join(title.split())} at the last epoch{seeds}, by {label}: {ends}. "
     axes.figure.alt += sentence * (sentence not in axes.figure.alt)  # it is drawn by epoch and by seed
@@ -228,8 +228,9 @@ def _scale(axes, metric: str, by_value: dict) -> None:
     drawn = np.concatenate([values.ravel() for values in by_value.values()])
     low, high = np.nanmin(drawn), np.nanmax(drawn)
     if is_accuracy(metric) and low < 80:
+        lowest = min(low - 5, axes.get_ylim()[0] if axes.get_yscale() == "function" else 100)  # of all that is drawn
         axes.set_yscale("function", functions=(lambda a: -np.log10(np.maximum(101 - a, 0.1)), lambda s: 101 - 10**-s))
-        axes.set_ylim(max(0, low - 5), 100)
+        axes.set_ylim(max(0, lowest), 100)
         _set_ticks(axes.yaxis, [10, 50, 70, 80, 90, 95, 97, 98, 99, 100])
     elif metric.endswith("loss") and low > 0 and high / low > 8:
         axes.set_yscale("log")

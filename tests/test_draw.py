@@ -28,6 +28,7 @@ def test_where_and_how_large_a_digit_is_drawn_makes_no_difference():
 @pytest.mark.parametrize("shape", [(784,), (28, 28, 1)])
 def test_each_stroke_is_predicted_raw_or_centred(shape):
     pad, drawing = make_pad(shape), np.zeros((140, 140), np.uint8)
+    pad.centred, pad.centred = False, True  # before anything is drawn
     drawing[0:50, 0:10] = 255  # in a corner
     pad.set_state({"pixels": memoryview(drawing.tobytes())})  # as a browser sends it
     centred = draw.center_digit(drawing / 255)

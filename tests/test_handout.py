@@ -52,7 +52,9 @@ def test_pages_are_complete_and_ask_for_nothing(project, capsys):
         new_code_cell("figure", outputs=[shown]),
         new_code_cell("secret", metadata={"tags": ["solution"]}),
     ]
-    nbformat.write(new_notebook(cells=cells), project / "notebooks" / "n.ipynb")
+    for cell in cells:
+        del cell["id"]  # as Colab saves it
+    nbformat.write(new_notebook(cells=cells, nbformat_minor=4), project / "notebooks" / "n.ipynb")
     (project / "notebooks" / "parameter.csv").write_text("one\n")
     assert main(["handout"]) == main(["handout", "notebooks/n.ipynb"]) == 0
     assert capsys.readouterr().out.endswith("notebooks/n.ipynb: solutions and student version in handouts/\n")

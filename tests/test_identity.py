@@ -96,6 +96,8 @@ def test_an_edit_that_changes_the_network_is_not_taken_from_the_record(text, rec
 def test_why_a_run_is_not_taken_from_the_record_is_said(recorded):
     assert "; epochs: 7 (recorded: 8); " in replay_mlp(MLP, SETTINGS | {"epochs": 7})
     assert "; batch_size: 32 (recorded: 64); " in replay_mlp(MLP, SETTINGS | {"batch_size": 32})
+    added = edit("dropout=0.2)", "dropout=0.2, rate=0.02)").replace("=0.01", "=rate")
+    assert "; rate: 0.02 (recorded: " in replay_mlp(added)
     layer = "network.add(keras.layers.Dense(units, activation='{}'))"
     reason = "; {} (recorded: {}); ".format(layer.format("relu"), layer.format("sigmoid"))
     assert reason in replay_mlp(edit('"sigmoid"', '"relu"'))

@@ -72,8 +72,6 @@ def make_model(seed=None):
 
 def test_a_model_with_the_layer_is_fitted_saved_and_loaded(images, tmp_path):
     model = make_model(seed=5)
-    with pytest.warns(UserWarning, match="jit_compile=False"):  # on a GPU Keras compiles by XLA without being asked
-        model.compile("adam", "binary_crossentropy", jit_compile=True)
     model.fit(images.x, images.y, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -18,6 +18,8 @@ def test_curves_show_a_line_per_value_and_a_dot_per_seed(results):
     assert (curves.get_xlabel(), curves.get_ylabel()) == ("epoch", "accuracy (%)")
     np.testing.assert_allclose(seeds.lines[0].get_ydata(), [97.5, 97.6, 97.7])
     assert [label.get_text() for label in seeds.get_xticklabels()] == ["1", "5"]
+    results.runs[1][0][["val_accuracy", "clean_accuracy"]] = [[0.3, 0.7], [0.9, 0.9]]
+    assert plots.plot_curves(results, training=True).axes[0].get_ylim()[0] < 60
     single = plots.plot_curves(Results("s", "epochs", {2: results.runs[5]}))  # each seed is a line
     assert [len(axes.lines) for axes in single.axes] == [4, 4]
 
@@ -25,6 +27,7 @@ def test_curves_show_a_line_per_value_and_a_dot_per_seed(results):
 def test_a_text_says_what_a_figure_shows(results, few):
     means = "at the last epoch, mean over seeds, by depth:"
     assert f"validation accuracy (%) {means} 1: 97.60, 5: 98.40." in plots.plot_curves(results).alt
+    assert f"evaluation mode {means} 1: 0.4120, 5: 0.4080." in plots.plot_curves(results, training=True).alt
     assert f"validation accuracy (pp) {means} 1: 0.50, 5: 0.50." in plots.plot_gap(results).alt
     assert "Adam, 0.1: 98.50" in plots.plot_table(pd.DataFrame([[98.5]], ["Adam"], [0.1])).alt
     digits = plots.plot_digits(few.test.x[:2], ["a", "b\nc"])

@@ -16,6 +16,7 @@ from mnist_lab.studies.study import Study, run
 from mnist_lab.training import workers
 
 CELL = """
+assert keras.__version__
 class Scale(keras.layers.Layer):  # of a notebook's own: a worker must know it
     def call(self, x):
         return 2 * x
@@ -99,8 +100,7 @@ def test_a_failed_study_does_not_end_the_workers_of_the_next(project):
 
 
 def test_a_worker_gets_the_users_modules_as_they_are_now(project, monkeypatch):
-    """A worker imports networks.py anew, where METRICS are others."""
-    monkeypatch.setattr(networks, "METRICS", ["accuracy", "mae"])
+    monkeypatch.setattr(networks, "METRICS", ["accuracy", "mae"])  # the file, which a worker could import, has others
     study = Study("s", networks.build, {}, vary="units", over=(4,), seeds=(0,))
     assert run(study, networks.load_few(), workers=2).curves("val_mae")[4].shape == (1, 1)
 

@@ -50,6 +50,7 @@ class Conclusion:
 
     All claims must hold; without `all_claims`, one is enough. `as_read` are the claims with the figure that was read
     in 2018, if that is another. `beside` are claims that add `beside_text` to a contradiction. `rule` says it in words.
+    With `fourth_outcome`, *no difference that matters* is a possible verdict, too.
     """
 
     id: str

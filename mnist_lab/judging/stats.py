@@ -48,9 +48,8 @@ def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
     def test(limit, side):
         if side == "two-sided":
             return scipy.stats.ttest_ind(a, b, equal_var=False)
-        return scipy.stats.permutation_test(
-            (a - limit, b), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis), alternative=side, rng=0
-        )
+        groups, statistic = (a - limit, b), lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis)
+        return scipy.stats.permutation_test(groups, statistic, alternative=side, rng=0)
 
     return _from_test(a.mean() - b.mean(), min(len(a), len(b)), test)
 

@@ -188,10 +188,12 @@ def describe_run(code: Code, settings: dict, fit: dict) -> dict:
 
 def find_difference(new: dict, old: dict) -> tuple[int, str]:
     """In how many lines two descriptions differ, and the first such: "batch_size: 32 (recorded: 128)"."""
-    lines = [Counter(re.split(r"\\n|\n", json.dumps(one, indent=0).replace('"', ""))) for one in (new, old)]
-    only = [[line.strip(" ,") for line in lines[k] - lines[1 - k]] or ["nothing"] for k in (0, 1)]
-    name = f"{only[0][0].partition(': ')[0]}: "
-    return sum(map(len, only)), f"{only[0][0]} (recorded: {only[1][0].removeprefix(name)})"
+    texts = [json.dumps(one, indent=0).replace('"', "") for one in (new, old)]
+    lines = [Counter(line.strip(" ,") for line in re.split(r"\\n|\n", text)) for text in texts]
+    ours, theirs = ([*(lines[k] - lines[1 - k])] or ["no such line"] for k in (0, 1))
+    name = f"{ours[0].partition(': ')[0]}: "
+    recorded = next((line for line in theirs if line.startswith(name)), theirs[0])
+    return len(ours) + len(theirs), f"{ours[0]} (recorded: {recorded.removeprefix(name)})"
 
 
 def find_key(model, code: Code, source: str, fit: dict) -> str:
@@ -214,7 +216,7 @@ def find_key(model, code: Code, source: str, fit: dict) -> str:
 
 
 def _clean(config: object, places: dict[str, int], names: set[str], metrics: bool = False) -> object:
-    """Keras's description without modules and empty entries; with names of metrics alone, and layers by their place.
+    """Keras's description without modules and empty entries. Only metrics keep a name; a layer is named by its place.
 
     Adds to `names` those of the functions and classes that are not Keras's own.
     """

@@ -55,7 +55,7 @@ class Plan:
 
     def __init__(self, study, digits: Digits, names: Mapping, workers: int, recording: bool):
         self.study, self.workers, self.recording = study, workers, recording
-        self.notes, self.configurations, self.starting = [], [], None
+        self.notes, self.configurations, self.recorded, self.starting = [], [], set(), None
         self.found: dict[Path, int] = {}  # how many runs
         try:
             self.code, parameters = Code(study.build), inspect.signature(study.build).parameters
@@ -78,11 +78,11 @@ class Plan:
     def name_reason(self, paths: list[Path]) -> str:
         """Why runs are missing: in what the first of them differs from the nearest recorded one."""
         first, sources = self.missing()[0][0], {k: v for path in paths for k, v in files.read_sources(path).items()}
-        own = [one for one in sources.values() if one["study"] == self.study.name]
-        if not own or not any(path.exists() for path in paths):
-            return f"no run of this study in {paths[0].parent}/"
-        if any(key.startswith(first.source) for key in sources):
+        own = [one for k, one in sources.items() if one["study"] == self.study.name and k[:16] in self.recorded]
+        if first.source in self.recorded:
             return "these seeds are not in the record"
+        if not own:
+            return f"no run of this study in {paths[0].parent}/"
         return min(find_difference({"study": self.study.name, **first.description}, one) for one in own)[1]
 
     def find(self, own: list[Path]) -> None:
@@ -96,6 +96,7 @@ class Plan:
                 c.add(seed, *by_source[c.source, seed])
             self.found[path] = len(missing)
             for run in found if path in own else ():
+                self.recorded.add(run[0]["source"].iloc[-1])
                 by_key.setdefault(run[0]["key"].iloc[0], []).append(run)
         self._build(list(dict.fromkeys(c for c, _ in self.missing())))
         for c, seed in self.missing():
@@ -115,8 +116,7 @@ class Plan:
         unusable = self.study.timing or (self.recording and path.name.endswith(".local.csv"))
         try:
             text = "" if own or unusable or not sources else read_text(path)
-            useful = any(own or one in text for one in sources)
-            return files.read_runs(path, self.study.keep) if useful else []
+            return files.read_runs(path, self.study.keep) if any(own or one in text for one in sources) else []
         except LabError as error:
             if own:
                 raise

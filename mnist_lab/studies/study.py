@@ -64,7 +64,7 @@ class Study:
                 raise self.error(f"over[{label!r}] must be a dict of settings (got {varied!r})")
             # the record finds a value by its text
             if label.__hash__ is None or " at 0x" in str(label) or not str(label).isprintable():
-                raise self.error(f"over holds {label!r}, which has no fixed text; use over={{label: settings}}")
+                raise self.error(f"over holds {label!r}; use numbers, texts or tuples, or over={{label: settings}}")
             if str(label) in map(str, self.settings):
                 raise self.error(f"{label!r} appears twice in `over`")
             self.settings[label] = self.fixed | dict(varied)
@@ -84,7 +84,7 @@ class Study:
         for settings in self.settings.values():
             for name, parameter in parameters.items():
                 if name not in settings and parameter.default is parameter.empty:
-                    raise self.error(f"build needs the setting '{parameter}'")
+                    raise self.error(f"build needs the setting {name!r}")
             for name in settings:
                 if name not in known:
                     raise self.error(f"unknown setting {name!r}; expected one of {', '.join(known)}")
@@ -115,12 +115,15 @@ def run(
     quick = seeds is not None or train_size is not None
     fixed = study.fixed if train_size is None else study.fixed | {"train_size": train_size}
     study = replace(study, fixed=fixed, seeds=study.seeds if seeds is None else seeds) if quick else study
+    if train_size and any(settings["train_size"] != train_size for settings in study.settings.values()):
+        raise study.error("its values set train_size; change it there, instead of run(train_size=...)")
     current = getattr(sys.modules.get(study.build.__module__), study.build.__qualname__, study.build)
     if current is not study.build and Code(current).text != Code(study.build).text:
         raise study.error(f"{study.build.__name__} has changed since this Study was made: run the Study's cell again")
     *_, plan = run_steps(study, digits, workers, max_minutes, quick, {})
     runs = {c.label: [c.runs[seed] for seed in study.seeds] for c in plan.configurations}
-    plan.refuse_twins({v: r[0][0][SCORES[:6]].to_csv(na_rep=f"{v}") for v, r in runs.items()})  # nan equals no nan
+    numbers = {v: rows[0][0][SCORES[:6]].to_csv(index=False, na_rep=f"{v}") for v, rows in runs.items()}
+    plan.refuse_twins(numbers)  # a nan, written as its value, equals no other
     kept = {label: np.array([probabilities for _, probabilities in runs[label]]) for label in runs if study.keep}
     return Results(study.name, study.vary, {label: [rows for rows, _ in runs[label]] for label in runs}, kept)
 
@@ -128,7 +131,7 @@ def run(
 def run_steps(
     study: Study, digits: Digits, workers: int | None, max_minutes: float, quick: bool, names: Mapping[object, str]
 ) -> Iterator[Plan]:
-    """As `run`; yield the plan when its runs were looked for, and after each training. `quick`: do not record."""
+    """As `run`, without recording if `quick`; yield the plan after the search for its runs, and after each training."""
     check_digits(digits, f"study {study.name}")
     mode = os.environ.get("MNIST_LAB_MODE", "local")
     if mode not in (modes := ("local", "replay", "record", "prune", "dry-run")):
@@ -138,8 +141,7 @@ def run_steps(
     max_minutes = 0 if mode == "dry-run" else float("inf") if mode in ("record", "prune") else max_minutes
     recording = mode in ("record", "prune", "dry-run") and not quick
     record = (find_images() if recording else find_recorded()) / f"{study.name}.csv"
-    local = find_images() / f"{study.name}.local.csv"
-    target = record if recording else local
+    target = record if recording else find_images() / f"{study.name}.local.csv"
     workers = 0 if mode == "replay" else 1 if study.timing else workers
     plan = Plan(study, digits, names, workers, recording)
     total = len(plan.configurations) * len(study.seeds)
@@ -150,7 +152,7 @@ def run_steps(
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        plan.find([record] if recording else [record, local])
+        plan.find([*dict.fromkeys([record, target])])
         if plan.missing() and mode == "replay":
             advice = "runs with seeds= or train_size= are not recorded" if quick else "train: mnist-lab run --record"
             labels = ", ".join(dict.fromkeys(str(c.label) for c, _ in plan.missing()))

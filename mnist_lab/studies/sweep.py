@@ -24,7 +24,7 @@ def sweep(
     `parameters` names a CSV file with the columns loss_function, optimizer, batch_size, kernel_size and epochs, with or
     without a header. `build(loss_function, optimizer, kernel_size)` returns a compiled Keras model. The runs are those
     of a study, in `img/sweep_<name of the file>.csv`. `results` is written after each run, with loss and accuracy.
-    Raises LabError, in one line and before anything is trained or written, naming the file and the line.
+    Raises LabError, in one line and before anything is trained, naming the file and the line of a bad row.
     """
     parameters, results = Path(parameters), Path(results)
     over, names = _read_rows(parameters)

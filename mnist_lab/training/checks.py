@@ -64,7 +64,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def unchanged(model) -> Iterator[list]:
-    """Set all that training changes back at the end, and yield it; metrics aside, which start anew each epoch."""
+    """Yield all variables that training changes, and restore them at the end; not metrics, which start anew anyway."""
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     values = [variable.numpy() for variable in variables]
@@ -97,7 +97,7 @@ def check_start(build: Callable, settings: Mapping[str, object], train: Split, m
         raise LabError(f"{name}: the initial weights do not depend on the seed; {advice}")
 
 
-def probe_model(model, train: Split, name: str = "the model") -> tuple[list[float], list[str]]:
+def probe_model(model, train: Split, name: str) -> tuple[list[float], list[str]]:
     """Train a new model for two steps on eight images, then undo it. Raises LabError if it cannot be trained.
 
     Returns the losses of the two steps, the loss in inference after them, and the norm of each initial weight, which

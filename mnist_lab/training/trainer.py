@@ -64,7 +64,7 @@ class Trainer:
         self._run_steps = tf.function(self._all_steps, jit_compile=self.jit, autograph=False)
         x, y = tf.convert_to_tensor(train.x), tf.convert_to_tensor(train.y)
         self.model.test_step((x[:8], y[:8]))  # builds the metrics
-        order, none_left = tf.range(len(train)), tf.constant(len(train))  # compiles, and trains on the last batch alone
+        order, none_left = tf.range(len(train)), tf.constant(len(train))  # to train on a partial last batch alone
         dropouts = [layer for layer in list_layers(self.model) if type(layer) is keras.layers.Dropout and self.jit]
         try:
             for layer in dropouts:

@@ -27,7 +27,7 @@ from mnist_lab.training.trainer import Trainer, to_tensors
 
 
 def estimate_seconds(fit: dict, images: int, operations: int) -> float:
-    """Roughly those of a run on one thread: 80 operations a nanosecond, and a little for each step."""
+    """Roughly the seconds that a run takes on one thread: 80 operations a nanosecond, and a little for each step."""
     return fit["epochs"] * 3 * images * (operations / 80e9 + 50e-6 / fit["batch_size"]) + 1
 
 
