@@ -80,11 +80,11 @@ def check_digits(digits: object, name: str) -> None:
     if not isinstance(digits, Digits):
         raise LabError(f"{name}: digits must be what lab.load_digits returns (got a {type(digits).__name__})")
     for part in () if digits.loaded else ("train", "val", "test"):
-        split = getattr(digits, part)
-        if not len(split.x) == len(split.y) > 0:
-            raise LabError(f"{name}: digits.{part} needs one label per image (got {len(split.x)} and {len(split.y)})")
-        if not all(array.dtype.kind in "biuf" and np.isfinite(array).all() for array in (split.x, split.y)):
-            raise LabError(f"{name}: digits.{part} must hold finite numbers only, no nan, inf or text")
+        x, y = (getattr(getattr(digits, part), axis, ()) for axis in "xy")
+        if not len(x) == len(y) > 0:
+            raise LabError(f"{name}: digits.{part} must be a lab.Split, one label per image (got {len(x)}, {len(y)})")
+        if not all(hasattr(a, "dtype") and a.dtype.kind in "biuf" and np.isfinite(a).all() for a in (x, y)):
+            raise LabError(f"{name}: digits.{part} must hold arrays of finite numbers, no nan, inf or text")
 
 
 def cut_digits(digits: Digits, train_size: int | None) -> Digits:

@@ -4,7 +4,6 @@ import io
 import logging
 import os
 from base64 import b64encode
-from functools import cached_property
 from html import escape
 from pathlib import Path
 
@@ -26,15 +25,16 @@ styled = matplotlib.style.context(["default", STYLE])  # whatever the user's own
 class LabFigure(Figure):
     """A figure that a notebook shows where it is the last line of a cell; `alt` says in words what it shows."""
 
-    alt = ""
+    alt, _png = "", b""
 
-    @cached_property
+    @property
     @styled
     def png(self) -> bytes:
-        """The picture, drawn once: the layout of a second drawing may differ by a pixel."""
-        content = io.BytesIO()
-        FigureCanvasAgg(self).print_png(content, metadata={"Software": None})
-        return content.getvalue()
+        """The picture, drawn again only after a change: the layout of a second drawing may differ by a pixel."""
+        if self.stale or not self._png:
+            FigureCanvasAgg(self).print_png(content := io.BytesIO(), metadata={"Software": None})
+            self._png = content.getvalue()
+        return self._png
 
     def _repr_png_(self) -> tuple[bytes, dict]:
         return self.png, {"alt": self.alt}
@@ -52,11 +52,10 @@ def save(figure: LabFigure, name: str, dpi: float | None = None) -> LabFigure:
 
     `dpi` is the number of pixels per inch. A student's figure, unless it is the same, becomes `<name>.local.png`.
     """
-    if not name or os.path.basename(str(name)) != name or name.endswith(".png"):
-        raise LabError(f"save: name must be a plain file name, without .png (got {name!r})")
+    if not isinstance(figure, LabFigure) or not name or os.path.basename(str(name)) != name or name.endswith(".png"):
+        raise LabError(f"save: needs a figure of this package and a plain file name, without .png (got {name!r})")
     if dpi:
         figure.set_dpi(dpi)
-        vars(figure).pop("png", None)  # it was drawn in another size
     path = find_images() / (name if name.endswith(".svg") else f"{name}.png")
     content = figure.png
     if name.endswith(".svg"):

@@ -15,7 +15,6 @@ from mnist_lab.figures import LabFigure, new_figure, styled
 from mnist_lab.judging.judge import MATTERS, Verdict
 from mnist_lab.studies.results import TITLES, Results, in_percent, is_accuracy
 
-MARKERS = "osD^vP*X<>hp"
 UNORDERED = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "black", "0.6")  # Okabe and Ito
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 VERDICTS = {  # a colour and a marker
@@ -135,7 +134,7 @@ def plot_verdicts(verdicts: Sequence[Verdict]) -> Figure:
 @styled
 def plot_digits(x: np.ndarray, titles: Sequence[object] | None = None, columns: int = 10) -> Figure:
     """Draw images `(n, 784)` or `(n, 28, 28, 1)` in rows of `columns`, each under its title, in dark ink on white."""
-    x = np.asarray(x).reshape(-1, 28, 28)
+    x = np.asarray(getattr(x, "x", x)).reshape(-1, 28, 28)  # of a Split, its images
     if not len(x) or (titles is not None and len(titles) != len(x)):
         raise LabError(f"plot_digits: needs images, and a title for each or none (got {len(x)} and {titles!r})")
     rows = -(-len(x) // (columns := min(columns, len(x))))
@@ -220,7 +219,7 @@ def _looks(by_value: dict):
     """Each value and its data, with a colour, from dark to light for numbers, and a marker, which shows in grey."""
     numbers = all(re.fullmatch("[0-9.]+", str(value)) for value in by_value)
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(by_value))) if numbers else UNORDERED * 9
-    return zip(by_value, by_value.values(), colors, MARKERS * len(by_value), strict=False)
+    return zip(by_value, by_value.values(), colors, "osD^vP*X<>hp" * len(by_value), strict=False)
 
 
 def _scale(axes, metric: str, by_value: dict) -> None:

@@ -47,10 +47,10 @@ def test_a_damaged_or_missing_file_is_an_error(tmp_path, monkeypatch):
 def test_digits_that_cannot_be_trained_on_are_refused_by_the_name_of_the_split(few):
     x, y = few.val.x, few.val.y
     for name, split, message in (
-        ("train", Split(x[:0], y[:0]), "needs one label per image .got 0 and 0"),
-        ("val", Split(x[:3], y[:2]), "needs one label per image .got 3 and 2"),
-        ("test", Split(np.where(x == 0, np.nan, x), y), "must hold finite numbers"),
-        ("test", Split(x.astype(object), y), "must hold finite numbers"),
+        ("train", x, "must be a lab.Split, one label per image .got 0, 0"),
+        ("val", Split(x[:3], y[:2]), "must be a lab.Split, one label per image .got 3, 2"),
+        ("test", Split(np.where(x == 0, np.nan, x), y), "must hold arrays of finite numbers"),
+        ("test", Split(x.tolist(), y), "must hold arrays of finite numbers"),
     ):
         with pytest.raises(LabError, match=f"study s: digits.{name} {message}"):
             check_digits(replace(few, **{name: split}), "study s")

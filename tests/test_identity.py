@@ -130,9 +130,10 @@ def test_a_change_in_a_module_of_the_users_own_is_noticed(tmp_path, monkeypatch)
     (tmp_path / "own").mkdir()  # without __init__.py
     texts = []
     for units in (4, 40):
-        (tmp_path / "own" / "sub.py").write_text(f"def count():\n    return {units}\n")
+        (tmp_path / "own" / "sub.py").write_text(f"UNITS = {units}\n\n\ndef count():\n    return {units}\n")
         module = importlib.reload(importlib.import_module("own.sub"))
         scope = define("def build():\n    return own.sub.count()", own=sys.modules["own"])
         texts.append((Code(scope["build"]).text, Code(module.count).text))
-    assert texts[0][0] != texts[1][0]
-    assert texts[0][1] != texts[1][1]
+        constant = Code(define("def build():\n    return own.sub.UNITS", own=sys.modules["own"])["build"])
+        assert module in constant.modules  # it goes to the workers as it is now
+    assert all(first != second for first, second in zip(*texts, strict=True))

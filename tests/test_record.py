@@ -117,7 +117,6 @@ def set_cell(column: str, text: str):
         (set_cell("key", "see below"), "line 2: key must be 16 hexadecimal digits"),
         (set_cell("seed", "0.5"), r"line 2: seed must be an integer \(got '0.5'\)"),
         (set_cell("seed", "1"), "line 3: seed must be the same in all lines of a run"),
-        (set_cell("loss", ""), r"line 2: loss must be a number \(got ''\)"),
         (set_cell("val_accuracy", "97.5"), r"line 2: val_accuracy must be a number from 0 to 1 \(got '97.5'\)"),
     ],
 )

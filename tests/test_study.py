@@ -55,6 +55,9 @@ def count_trained(text: str) -> list[int]:
         ({"fixed": MLP | {"epochs": "8"}}, r"epochs must be an integer >= 1 \(got '8'\)"),
         ({"fixed": 3}, "fixed must be a dict"),
         ({"build": mlp(8)}, r"build must be a function that returns a model: mlp, not mlp\(\) \(got <Seq"),
+        ({"build": keras.Sequential.from_config}, r"mlp, not mlp\(\) \(got <bound method"),
+        ({"over": (1, 1.0)}, "1.0 appears twice in `over`"),
+        ({"over": {0.1, 0.3}}, "over must be a tuple of values or a dict"),
         ({"keep": "train"}, "keep must be 'val', 'test' or None"),
         ({"name": "../s"}, "the name must be letters, digits and _"),
     ],
@@ -222,6 +225,8 @@ def test_what_takes_long_does_not_start_unasked(few, project, capsys):
     advice = r"about .* hours on 2 workers; to start it: max_minutes=\d+"
     with pytest.raises(LabError, match=f"study s: 2 runs to train: no run of this study in img/; {advice}"):
         run(study, few, workers=2)
+    with pytest.raises(LabError, match=r"about .* hours on 1 worker; to start it"):
+        run(study, few, workers=16, seeds=(0,))
     assert not list((project / "img").glob("*.csv"))
 
 

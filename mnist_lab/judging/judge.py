@@ -18,7 +18,6 @@ from mnist_lab.judging.stats import Estimate, adjust, check_seeds, difference
 from mnist_lab.studies.record import find_cpus
 from mnist_lab.studies.results import TITLES, Results, in_percent
 
-LEVEL = 0.05
 MATTERS = 0.2  # pp, twenty images in ten thousand: the smallest difference that matters
 UNITS = {"pp": ("+.2f", " pp"), "%": (".2f", " %"), "loss": ("+.4f", ""), "ratio": (".2f", "")}  # format and suffix
 
@@ -137,7 +136,7 @@ def judge(conclusion: Conclusion, *results: Results) -> Verdict:
     if refuted.any():
         sides = ["greater" if claim.above != conclusion.all_claims else "less" for claim in conclusion.claims]
         p_values = [estimate.p_value(claim.limit, side) for (claim, estimate), side in zip(pairs, sides, strict=True)]
-        refuted &= adjust(np.array(p_values)) <= LEVEL
+        refuted &= adjust(np.array(p_values)) <= 0.05
     fails = (low <= 0) & ~small
     verdict, addition, shown = "inconclusive", "", fails
     if refuted.any():

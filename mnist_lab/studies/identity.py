@@ -17,6 +17,7 @@ import inspect
 import json
 import linecache
 import re
+import site
 import sys
 import sysconfig
 import warnings
@@ -33,7 +34,7 @@ VERSION = 1  # raised when a change to the trainer changes the bits of a run: no
 DROPPED = {"module", "registered_name", "build_config", "build_input_shape"}  # from Keras's description
 DROPPED |= {"jit_compile", "steps_per_execution"}  # which the trainer decides
 PLAIN = (bool, int, float, complex, str, bytes, NoneType, range, slice, type(...), PurePath, re.Pattern, np.dtype)
-INSTALLED = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+INSTALLED = [*map(sysconfig.get_path, ("stdlib", "platstdlib")), *site.getsitepackages(), site.getusersitepackages()]
 
 
 def is_installed(module_name: str | None) -> bool:
@@ -78,6 +79,7 @@ class Code:
         if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             return [value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value)).hexdigest()]
         if isinstance(value, ModuleType):
+            self.modules |= set() if is_installed(value.__name__) else {value}
             return value.__name__
         if isinstance(value, functools.partial):
             return self.describe([value.func, value.args, value.keywords], name)

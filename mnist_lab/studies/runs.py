@@ -55,8 +55,7 @@ class Plan:
 
     def __init__(self, study, digits: Digits, names: Mapping, workers: int, recording: bool):
         self.study, self.workers, self.recording = study, workers, recording
-        self.notes, self.configurations, self.recorded, self.starting = [], [], set(), None
-        self.found: dict[Path, int] = {}  # how many runs
+        self.notes, self.configurations, self.found, self.recorded, self.starting = [], [], {}, set(), None
         try:
             self.code, parameters = Code(study.build), inspect.signature(study.build).parameters
             for label, settings in study.settings.items():
@@ -98,6 +97,7 @@ class Plan:
             for run in found if path in own else ():
                 self.recorded.add(run[0]["source"].iloc[-1])
                 by_key.setdefault(run[0]["key"].iloc[0], []).append(run)
+        self.workers = min(self.workers, len(self.missing()))
         self._build(list(dict.fromkeys(c for c, _ in self.missing())))
         for c, seed in self.missing():
             recorded = by_key.get(digest(c.key, seed), [])
@@ -113,7 +113,7 @@ class Plan:
     def _read(self, path: Path, own: bool, sources: set[str]) -> list[tuple]:
         """The runs of the study's own record; those of another if one of `sources` is there, since parsing is slow."""
         # seconds of another session do not compare, and a local run is not a recorded one
-        unusable = self.study.timing or (self.recording and path.name.endswith(".local.csv"))
+        unusable = self.study.timing or ((self.recording or not self.workers) and path.name.endswith(".local.csv"))
         try:
             text = "" if own or unusable or not sources else read_text(path)
             return files.read_runs(path, self.study.keep) if any(own or one in text for one in sources) else []
@@ -173,7 +173,7 @@ class Plan:
         client = find_client()
         if client and (self.study.timing or not all(c.digits.loaded for c in self.configurations)):
             raise self.study.error("on a cluster, digits must come from lab.load_digits, and no times can be compared")
-        workers = check_workers(client) if client else self.workers
+        workers = min(len(jobs), check_workers(client) if client else self.workers)
         for c in dict.fromkeys(c for c, _ in jobs):
             check_start(self.study.build, c.settings, c.digits.train, c.model, c.name)
             for module in self.code.modules:  # the user's own, as they are now
@@ -184,12 +184,13 @@ class Plan:
             c.seconds = estimate_seconds(c.fit, size, count_operations(c.model))
         found = "".join(f"{count} found in {path.name}, " for path, count in self.found.items() if count)
         reason = f"{found}{len(jobs)} run{'s' * (len(jobs) > 1)} to train: {self.name_reason(paths)}"
-        seconds = sum(c.seconds for c, _ in jobs) / workers + 10  # the start of the workers included
+        seconds = max(sum(c.seconds for c, _ in jobs) / workers, *(c.seconds for c, _ in jobs)) + 10  # workers start
         cost = f"about {in_words(seconds)} on {workers} {'cluster ' * bool(client)}worker{'s' * (workers > 1)}"
         if seconds > 60 * max_minutes:
             advice = f"to start it: max_minutes={seconds / 60 + 1:.0f}, or fewer seeds, epochs or images"
             raise self.study.error(f"{reason}; {cost}{'' if self.recording else f'; {advice}'}")
         files.write_sources(paths[0], name, {c.source: c.description for c, _ in jobs})  # can it be written?
+        self.notes += ["times recorded on another computer do not compare"] * bool(self.study.timing and found)
         for line in (*self.notes, reason, f"{cost}; stop when you like, finished runs are kept"):
             print(f"{name}: {line}", file=file)
         if self.starting:

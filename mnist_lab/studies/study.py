@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from joblib import cpu_count
 
 from mnist_lab.data import Digits, check_digits, check_integer
 from mnist_lab.errors import LabError, Stopped
@@ -49,7 +50,7 @@ class Study:
             raise self.error(f"keep must be 'val', 'test' or None (got {self.keep!r})")
         for name, allowed in (("over", "a tuple of values or a dict"), ("seeds", "integers, such as range(3)")):
             value = getattr(self, name)
-            several = isinstance(value, Iterable) and not isinstance(value, str)
+            several = isinstance(value, Iterable) and not isinstance(value, (str, set))  # a set has no order
             copy = () if not several else dict(value) if isinstance(value, Mapping) else tuple(value)
             if not copy:
                 raise self.error(f"{name} must be {allowed}, at least one (got {value!r})")
@@ -65,7 +66,7 @@ class Study:
             # the record finds a value by its text
             if label.__hash__ is None or " at 0x" in str(label) or not str(label).isprintable():
                 raise self.error(f"over holds {label!r}; use numbers, texts or tuples, or over={{label: settings}}")
-            if str(label) in map(str, self.settings):
+            if label in self.settings or str(label) in map(str, self.settings):
                 raise self.error(f"{label!r} appears twice in `over`")
             self.settings[label] = self.fixed | dict(varied)
         if len(set(self.seeds)) < len(self.seeds):
@@ -77,7 +78,7 @@ class Study:
         return LabError(f"study {self.name}: {message}")
 
     def _check_settings(self) -> None:
-        if not hasattr(inspect.unwrap(self.build), "__code__"):
+        if not inspect.isfunction(inspect.unwrap(self.build)):
             raise self.error(f"build must be a function that returns a model: mlp, not mlp() (got {self.build!r})")
         parameters, unused = inspect.signature(self.build).parameters, find_unused(self.build)
         known = [*parameters, *FIT_SETTINGS]
@@ -136,12 +137,12 @@ def run_steps(
     mode = os.environ.get("MNIST_LAB_MODE", "local")
     if mode not in (modes := ("local", "replay", "record", "prune", "dry-run")):
         raise LabError(f"MNIST_LAB_MODE must be one of {', '.join(modes)} (got {mode!r})")
-    workers = int(os.environ.get("MNIST_LAB_WORKERS", os.cpu_count() or 1)) if workers is None else workers
+    workers = int(os.environ.get("MNIST_LAB_WORKERS", cpu_count())) if workers is None else workers
     check_integer("workers", workers, 1, 999)
     max_minutes = 0 if mode == "dry-run" else float("inf") if mode in ("record", "prune") else max_minutes
     recording = mode in ("record", "prune", "dry-run") and not quick
     record = (find_images() if recording else find_recorded()) / f"{study.name}.csv"
-    target = record if recording else find_images() / f"{study.name}.local.csv"
+    target = record if recording or mode == "replay" else find_images() / f"{study.name}.local.csv"
     workers = 0 if mode == "replay" else 1 if study.timing else workers
     plan = Plan(study, digits, names, workers, recording)
     total = len(plan.configurations) * len(study.seeds)

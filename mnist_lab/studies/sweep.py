@@ -51,16 +51,15 @@ def _read_rows(path: Path) -> tuple[dict[str, dict], dict[str, str]]:
         elif any(cells):
             if len(cells) != len(SETTINGS):
                 raise LabError(f"{where}: must be {', '.join(header)} (got {', '.join(cells)!r})")
-            row = dict(zip(header, cells, strict=True))
+            row = {column: cells[header.index(column)] for column in SETTINGS}
             for column in ("batch_size", "kernel_size", "epochs"):
                 if not re.fullmatch("0*[1-9][0-9]*", row[column]):
                     raise LabError(f"{where}: {column} must be an integer >= 1 (got {row[column]!r})")
                 row[column] = int(row[column])
-            settings = {column: row[column] for column in SETTINGS}
-            label = ", ".join(map(str, settings.values()))
+            label = ", ".join(map(str, row.values()))
             if label in over:
                 raise LabError(f"{where}: the same run as {names[label]}; keep one of them")
-            over[label], names[label] = settings, where
+            over[label], names[label] = row, where
     if not over:
         raise LabError(f"{path}: no run; each row must be {', '.join(SETTINGS)}")
     return over, names
