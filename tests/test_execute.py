@@ -14,7 +14,7 @@ from mnist_lab.execute import execute
 
 BEGIN = "import os, pathlib, sys, time\npathlib.Path('pid').write_text(str(os.getpid()))\n"
 NOTEBOOKS = {
-    "good": ["import sys, time\nprint(1)\ntime.sleep(0.5)\nprint(2)", "print('not kept', file=sys.stderr)", "3", "1 / 0"],
+    "good": ["import sys, time\nprint(1)\ntime.sleep(1)\nprint(2)", "print('not kept', file=sys.stderr)", "3", "1 / 0"],
     "error": ["1", "raise ValueError('a\\nb')"],
     "lab_error": ["from mnist_lab import LabError", "raise LabError('units must be an integer >= 1 (got 0)')"],
     "dies": ["import os, signal", "os.kill(os.getpid(), signal.SIGKILL)"],
