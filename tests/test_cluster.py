@@ -48,7 +48,7 @@ def test_runs_have_the_bits_of_this_machine_on_a_cluster(cluster, project, monke
     monkeypatch.setenv("MNIST_LAB_CLUSTER", ADDRESS)
     with find_client():
         assert train() == here
-    assert "on 3 cluster workers" in capsys.readouterr().out
+    assert "on 2 cluster workers" in capsys.readouterr().out
 
 
 def test_what_a_host_that_vanishes_was_doing_is_done_elsewhere_and_once(cluster):
