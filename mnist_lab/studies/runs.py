@@ -184,7 +184,7 @@ class Plan:
             c.seconds = estimate_seconds(c.fit, size, count_operations(c.model))
         found = "".join(f"{count} found in {path.name}, " for path, count in self.found.items() if count)
         reason = f"{found}{len(jobs)} run{'s' * (len(jobs) > 1)} to train: {self.name_reason(paths)}"
-        seconds = max(sum(c.seconds for c, _ in jobs) / workers, *(c.seconds for c, _ in jobs)) + 10  # workers start
+        seconds = max(sum(c.seconds for c, _ in jobs) / workers, *(c.seconds for c, _ in jobs)) + 10  # for their start
         cost = f"about {in_words(seconds)} on {workers} {'cluster ' * bool(client)}worker{'s' * (workers > 1)}"
         if seconds > 60 * max_minutes:
             advice = f"to start it: max_minutes={seconds / 60 + 1:.0f}, or fewer seeds, epochs or images"

@@ -153,7 +153,7 @@ def run_steps(
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        plan.find([*dict.fromkeys([record, target])])
+        plan.find([record, target])
         if plan.missing() and mode == "replay":
             advice = "runs with seeds= or train_size= are not recorded" if quick else "train: mnist-lab run --record"
             labels = ", ".join(dict.fromkeys(str(c.label) for c, _ in plan.missing()))
